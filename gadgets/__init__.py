@@ -1,0 +1,1 @@
+"""Software USB devices: deterministic state machines that turn URBs into completions."""
