@@ -1,0 +1,1 @@
+"""What is shared, under which name, and with whom."""

@@ -1,0 +1,1 @@
+"""One client using one device: one process a session, direct or relayed."""

@@ -1,0 +1,1 @@
+"""USB/IP: the wire (sans-IO), then server and client shells over it."""

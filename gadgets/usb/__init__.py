@@ -1,0 +1,1 @@
+"""USB itself: URBs, descriptors, the control pipe, the composite device."""

@@ -1,0 +1,49 @@
+# make help lists what there is.
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.ready
+PYTEST := $(PY) -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help run test unit lab check bench soak format clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: $(STAMP)  ## serve a software keyboard on loopback: no USB hardware, no root
+	$(VENV)/bin/twinhub serve --config docs/examples/keyboard.toml
+
+test: unit lab  ## everything: unit tests, then real kernels in virtual machines
+
+unit: $(STAMP)
+	$(PYTEST) tests/unit
+
+lab: $(STAMP)
+	$(PY) -m tests.lab.setup
+	$(PYTEST) tests/lab --timeout 600
+
+check: $(STAMP)  ## ruff, mypy strict, the floors
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(PYTEST) tests/unit/test_floors.py tests/unit/test_house.py
+
+bench: $(STAMP)  ## measure against named rivals; writes bench/results.json
+	$(PY) -m tests.lab.setup
+	$(PY) -m tests.bench
+
+soak: $(STAMP)  ## what takes long: a million inputs for every parser, a running server under fire
+	$(PY) -m tests.fuzz
+
+format: $(STAMP)  ## ruff's formatting and safe fixes
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:  ## forget what make made
+	rm -rf $(VENV) .cache build dist *.egg-info
+
+$(STAMP): pyproject.toml
+	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Twinhub needs Python 3.11 or newer")'
+	python3 -m venv $(VENV)
+	$(PY) -m pip install --quiet --editable '.[dev]'
+	touch $@

@@ -1,0 +1,76 @@
+"""The floors of the house (docs/architecture.md) are a law: a module imports only from its own floor or below."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+FLOORS: dict[str, int] = {
+    "appliance": 0,
+    "appliance.errors": 0,
+    "gadgets": 0,
+    "gadgets.usb": 1,
+    "appliance.usbip": 1,
+    "gadgets.hid": 2,
+    "appliance.inventory": 2,
+    "appliance.kernel": 2,
+    "appliance.exports": 3,
+    "appliance.sessions": 4,
+    "appliance.api": 6,
+    "appliance.config": 7,
+    "appliance.daemon": 7,
+    "appliance.cli": 7,
+}
+
+SANS_IO = ("asyncio", "socket", "select", "selectors", "time", "random", "os", "threading")
+"""What a gadget may not touch: it is a deterministic state machine."""
+
+
+def place_of(module: str) -> str | None:
+    """The longest known place that `module` lies in."""
+    parts = module.split(".")
+    places = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
+    return next((place for place in places if place in FLOORS), None)
+
+
+def sources() -> list[Path]:
+    return sorted(p for top in ("appliance", "gadgets") for p in (ROOT / top).rglob("*.py"))
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import; write the whole name"
+            assert node.module
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", sources(), ids=module_of)
+def test_a_module_imports_only_from_its_own_floor_or_below(path: Path) -> None:
+    here = place_of(module_of(path))
+    assert here, f"{path} stands on no floor: add its place to FLOORS and to docs/architecture.md"
+    for name in imports(path):
+        there = place_of(name)
+        if there is None:
+            continue
+        assert FLOORS[there] <= FLOORS[here], f"{module_of(path)} (floor {FLOORS[here]}) imports {name}"
+        if here.startswith("gadgets") and there.startswith("appliance"):
+            assert there in ("appliance", "appliance.errors"), f"{module_of(path)} imports {name}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "gadgets").rglob("*.py")), ids=module_of)
+def test_gadgets_are_deterministic_and_sans_io(path: Path) -> None:
+    touched = {name.split(".")[0] for name in imports(path)} & set(SANS_IO)
+    assert not touched, f"{module_of(path)} imports {sorted(touched)}: a gadget reads no clock, socket or random"
