@@ -1,0 +1,89 @@
+"""What the API needs of the appliance: one protocol, that `appliance.daemon` implements and the tests fake.
+
+Everything crosses as JSON-able values. Shapes (a key is always there; `None` where there is nothing to say;
+times are seconds since the epoch, durations seconds):
+
+device   the inventory's `UsbDevice` as JSON, and
+         share: {"export": name, "state": State, "rule": rule id} | None, why_not: str | None
+export   name, kind: "device" | "gadget", state: State, mode: "relayed" | "direct", allow: [network],
+         take_over: "never" | "same-host" | "anyone", idle_seconds: float | None, busid: str | None, rule: str | None,
+         session: session id | None, description: str
+rule     id, source: "config" | "share", and the keys of its TOML table
+session  id, export, mode: "relayed" | "direct" | "gadget", client: "address:port", since: time,
+         busid: str | None, stats: the worker's live counters (`appliance.sessions.telemetry`) | None
+event    event: kind ("device.added", "session.ended", …), time, and what it is about
+audit    time, action, target, detail; newest last
+status   version, uptime, pid, listen: ["address:port"], counts: {"devices", "exports", "sessions", "rules"},
+         helper: bool (reachable), modules: {module name: loaded}
+State    "available" | "in use" | "error" | "absent"
+
+All methods may raise a TwinhubError; the API turns it into its HTTP status and `describe()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from prometheus_client import Metric
+
+Json = dict[str, Any]
+
+
+class Collector(Protocol):
+    """Fits `prometheus_client.CollectorRegistry.register`; `appliance.api.metrics.Metrics` is one."""
+
+    async def refresh(self) -> None:
+        """Take fresh figures; `collect` then tells these."""
+        ...
+
+    def collect(self) -> Iterable[Metric]: ...
+
+
+class Appliance(Protocol):
+    def devices(self) -> list[Json]:
+        """Everything plugged in, hubs too, in the order of the tree."""
+        ...
+
+    def exports(self) -> list[Json]: ...
+
+    def rules(self) -> list[Json]: ...
+
+    async def share(self, words: Json) -> Json:
+        """Adds and remembers a rule, given as its TOML table: {"rule": rule, "exports": [those it matched now]}."""
+        ...
+
+    async def unshare(self, target: str) -> list[Json]:
+        """Removes the rules behind a rule id, export name or busid, and returns them. NotFound if there are none."""
+        ...
+
+    def suggest(self, busid: str | None) -> str:
+        """The rule, as TOML text, that pins a device; `None` is the one plugged in last."""
+        ...
+
+    async def sessions(self) -> list[Json]: ...
+
+    async def kick(self, target: str, reason: str) -> list[Json]:
+        """Ends the sessions of a session id, export name or busid, and returns them. NotFound if there are none."""
+        ...
+
+    def capture(self, target: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """A pcapng file of a running session, from its header on, growing until the session ends."""
+        ...
+
+    async def local(self, export: str, input: Json) -> Json:
+        """A local input to a gadget, e.g. {"type_text": "hi", "layout": "us"}; its answer."""
+        ...
+
+    def events(self) -> AbstractAsyncContextManager[AsyncIterator[Json]]:
+        """What happens from now on. A reader too slow for its bounded queue is cut off."""
+        ...
+
+    async def status(self) -> Json: ...
+
+    def metrics(self) -> Collector: ...
+
+    def audit(self, limit: int) -> list[Json]:
+        """The last `limit` entries of the audit trail."""
+        ...
