@@ -6,15 +6,15 @@ times are seconds since the epoch, durations seconds):
 device   the inventory's `UsbDevice` as JSON, and
          share: {"export": name, "state": State, "rule": rule id} | None, why_not: str | None
 export   name, kind: "device" | "gadget", state: State, mode: "relayed" | "direct", allow: [network],
-         take_over: "never" | "same-host" | "anyone", idle_seconds: float | None, busid: str | None, rule: str | None,
-         session: session id | None, description: str
+         take_over: "never" | "same-host" | "anyone", idle_seconds: float | None,
+         busid: str | None, rule: str | None, session: session id | None, description: str
 rule     id, source: "config" | "share", and the keys of its TOML table
 session  id, export, mode: "relayed" | "direct" | "gadget", client: "address:port", since: time,
          busid: str | None, stats: the worker's live counters (`appliance.sessions.telemetry`) | None
 event    event: kind ("device.added", "session.ended", …), time, and what it is about
 audit    time, action, target, detail; newest last
-status   version, uptime, pid, listen: ["address:port"], counts: {"devices", "exports", "sessions", "rules"},
-         helper: bool (reachable), modules: {module name: loaded}
+status   version, uptime, pid, listen: ["address:port"], helper: bool (reachable),
+         counts: {"devices", "exports", "sessions", "rules"}, modules: {module name: loaded}
 State    "available" | "in use" | "error" | "absent"
 
 All methods may raise a TwinhubError; the API turns it into its HTTP status and `describe()`.
@@ -36,7 +36,6 @@ class Collector(Protocol):
 
     async def refresh(self) -> None:
         """Take fresh figures; `collect` then tells these."""
-        ...
 
     def collect(self) -> Iterable[Metric]: ...
 
@@ -51,11 +50,11 @@ class Appliance(Protocol):
     def rules(self) -> list[Json]: ...
 
     async def share(self, words: Json) -> Json:
-        """Adds and remembers a rule, given as its TOML table: {"rule": rule, "exports": [those it matched now]}."""
+        """Adds and remembers a rule, given as its TOML table: {"rule", "exports": [those it matched now]}."""
         ...
 
     async def unshare(self, target: str) -> list[Json]:
-        """Removes the rules behind a rule id, export name or busid, and returns them. NotFound if there are none."""
+        """Removes the rules behind a rule id, export name or busid, and returns them; NotFound if none."""
         ...
 
     def suggest(self, busid: str | None) -> str:
@@ -65,7 +64,7 @@ class Appliance(Protocol):
     async def sessions(self) -> list[Json]: ...
 
     async def kick(self, target: str, reason: str) -> list[Json]:
-        """Ends the sessions of a session id, export name or busid, and returns them. NotFound if there are none."""
+        """Ends the sessions of a session id, export name or busid, and returns them; NotFound if none."""
         ...
 
     def capture(self, target: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
