@@ -1,0 +1,246 @@
+"""The URB phase of a session with a software device: bytes in, URBs out; completions in, bytes out.
+
+What a client relies on, and this keeps (drivers/usb/usbip/stub_rx.c, vhci_rx.c):
+
+1. Each CMD_SUBMIT is answered at most once, with its own seqnum and number_of_packets.
+2. An unlinked URB that was in flight gets RET_UNLINK −104 and never a RET_SUBMIT.
+3. An URB that was answered before its unlink gets RET_UNLINK 0, behind its RET_SUBMIT.
+4. A reply to IN carries what it says, never more than was asked; a reply to OUT carries nothing.
+5. What a client can make us hold is bounded.
+
+So that 2 and 3 hold, the caller handles events in order and writes bytes in the order it gets them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import zip_longest
+
+from appliance.errors import ProtocolError
+from appliance.usbip.wire import (
+    COMMAND,
+    HEADER_SIZE,
+    ISO_PACKET,
+    REPLY,
+    Command,
+    RetUnlink,
+    Unlink,
+    check_submit,
+    pack_iso,
+    unpack_iso,
+)
+from gadgets.usb.urb import (
+    ENDPOINT_IN,
+    SHORT_NOT_OK,
+    Completion,
+    IsoPacket,
+    SetupPacket,
+    Status,
+    TransferType,
+    Urb,
+)
+
+MAX_IN_FLIGHT = 4096
+"""URBs that a client may have in flight."""
+MAX_BYTES = 64 << 20
+"""Bytes that these may ask for or bring."""
+
+SUBMIT, UNLINK, RET_SUBMIT = int(Command.SUBMIT), int(Command.UNLINK), int(Command.RET_SUBMIT)
+OVERFLOW, REMOTEIO = int(Status.OVERFLOW), int(Status.REMOTEIO)
+EMPTY = IsoPacket(0, 0, 0, Status.XDEV)
+
+
+class Stream:
+    """One session.
+
+    `transfer_type` tells the type in the descriptor of the endpoint with this address (0x81 = IN 1), None if
+    there is none; a mapping's `get` will do.
+    """
+
+    def __init__(
+        self,
+        devid: int,
+        transfer_type: Callable[[int], TransferType | None],
+        max_in_flight: int = MAX_IN_FLIGHT,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self._devid = devid
+        self._transfer_type = transfer_type
+        self._max_in_flight = max_in_flight
+        self._max_bytes = max_bytes
+        self._in_flight: dict[int, tuple[Urb, int]] = {}
+        """URB and number_of_packets as sent, by seqnum."""
+        self._bytes = 0
+        self._unlinking: dict[int, int] = {}
+        """seqnum of the CMD_UNLINK that waits for the completion of this URB."""
+        self._held = bytearray()
+        self._wanted = HEADER_SIZE
+        """What `_held` must grow to before there is anything to do."""
+
+    @property
+    def in_flight(self) -> tuple[int, ...]:
+        """The numbers of the URBs not yet answered, oldest first."""
+        return tuple(self._in_flight)
+
+    def feed(self, data: bytes) -> list[Urb | Unlink]:
+        """What the client's next bytes, however they are cut, submit and unlink.
+
+        Every Unlink goes to `unlinked`. ProtocolError: the session is over.
+        """
+        if self._held:
+            self._held += data
+            if len(self._held) < self._wanted:
+                return []
+            data = bytes(self._held)
+            self._held.clear()
+        events: list[Urb | Unlink] = []
+        at, end = 0, len(data)
+        self._wanted = HEADER_SIZE
+        while end - at >= HEADER_SIZE:
+            command, seqnum, devid, direction, ep, flags, length, start_frame, packets, interval, setup = (
+                COMMAND.unpack_from(data, at)
+            )
+            if devid != self._devid:
+                raise ProtocolError(f"the client names device {devid:#x} on the session of {self._devid:#x}")
+            if command == SUBMIT:
+                check_submit(direction, ep, length, packets)
+                body = at + HEADER_SIZE
+                iso = stop = body if direction else body + length
+                endpoint = ep | direction << 7
+                if packets > 0 and self._is_isochronous(endpoint):
+                    stop += packets * ISO_PACKET.size
+                if stop > end:
+                    self._wanted = stop - at
+                    break
+                urb = Urb(
+                    seqnum,
+                    endpoint,
+                    length,
+                    data[body:iso],
+                    None if ep else SetupPacket.parse(setup),
+                    flags,
+                    unpack_iso(data[iso:stop], length) if stop > iso else (),
+                    interval,
+                    start_frame,
+                )
+                self._take(urb, packets)
+                events.append(urb)
+                at = stop
+            elif command == UNLINK:
+                events.append(Unlink(seqnum, devid, flags))
+                at += HEADER_SIZE
+            else:
+                raise ProtocolError(f"the client sent URB command {command}, which does not exist")
+        if at < end:
+            self._held += data[at:] if at else data
+        return events
+
+    def completion(self, done: Completion) -> bytes:
+        """The answer to the URB of this number; nothing if that is not in flight (unlinked, or answered)."""
+        urb, packets = self._in_flight.pop(done.number, (None, 0))
+        if urb is None:
+            return b""
+        self._bytes -= urb.length
+        status, data = done.status, done.data
+        if urb.packets:
+            return self._behind(done.number, _isochronous(urb, done))
+        if not urb.endpoint & ENDPOINT_IN:
+            data = b""
+            actual_length = min(done.actual_length, urb.length)
+        else:
+            room = urb.length if urb.setup is None else min(urb.length, urb.setup.length)
+            actual_length = len(data)
+            if actual_length > room:
+                status, data, actual_length = OVERFLOW, data[:room], room
+            elif actual_length < room and urb.flags & SHORT_NOT_OK and status == 0:
+                status = REMOTEIO
+        header = REPLY.pack(
+            RET_SUBMIT,
+            urb.number,
+            0,
+            0,
+            0,
+            status,
+            actual_length,
+            done.start_frame,
+            packets,
+            done.error_count,
+        )
+        return self._behind(done.number, header + data)
+
+    def unlinked(self, unlink: Unlink, cancelled: bool) -> bytes:
+        """The answer to an Unlink. `cancelled`: the device had the URB and will never complete it.
+
+        If it was not cancelled and its completion is still to come here, so is this answer, behind it.
+        """
+        urb, _ = self._in_flight.get(unlink.number, (None, 0))
+        if urb is None:
+            return RetUnlink(unlink.seqnum, 0).pack()
+        if cancelled:
+            del self._in_flight[unlink.number]
+            self._bytes -= urb.length
+            return RetUnlink(unlink.seqnum, Status.CONNRESET).pack()
+        if unlink.number in self._unlinking:
+            raise ProtocolError(f"the client unlinks URB {unlink.number} again before it was answered")
+        self._unlinking[unlink.number] = unlink.seqnum
+        return b""
+
+    def abandon(self) -> tuple[int, ...]:
+        """The client is gone: the numbers that the device must unlink. Nothing is answered any more."""
+        left = self.in_flight
+        self._in_flight.clear()
+        self._unlinking.clear()
+        self._held.clear()
+        self._bytes = 0
+        return left
+
+    def _is_isochronous(self, endpoint: int) -> bool:
+        """For an endpoint without a descriptor only the count is left to tell what follows the header."""
+        return self._transfer_type(endpoint) in (TransferType.ISOCHRONOUS, None)
+
+    def _take(self, urb: Urb, packets: int) -> None:
+        if urb.number in self._in_flight:
+            raise ProtocolError(f"the client submits URB {urb.number} while it is in flight")
+        self._in_flight[urb.number] = urb, packets
+        self._bytes += urb.length
+        if len(self._in_flight) > self._max_in_flight or self._bytes > self._max_bytes:
+            raise ProtocolError(
+                f"the client has {len(self._in_flight)} URBs of {self._bytes} bytes in flight; "
+                f"{self._max_in_flight} of {self._max_bytes} bytes are allowed"
+            )
+
+    def _behind(self, number: int, answer: bytes) -> bytes:
+        if self._unlinking and (seqnum := self._unlinking.pop(number, None)) is not None:
+            return answer + RetUnlink(seqnum, 0).pack()
+        return answer
+
+
+def _isochronous(urb: Urb, done: Completion) -> bytes:
+    """The whole answer to an isochronous URB, its sums right whatever the device says.
+
+    As many packets as were asked for, at their offsets, none longer than asked, and for IN as many bytes as
+    they say. A packet that the device left out did not happen (−EXDEV).
+    """
+    data, at, parts, packets = memoryview(done.data), 0, [], []
+    for asked, given in zip_longest(urb.packets, done.packets[: len(urb.packets)], fillvalue=EMPTY):
+        actual_length, status = given.actual_length, given.status
+        if actual_length > asked.length:
+            actual_length, status = asked.length, OVERFLOW
+        if urb.is_in:
+            parts.append(data[at : at + actual_length])
+            at += given.actual_length
+            actual_length = len(parts[-1])
+        packets.append(IsoPacket(asked.offset, asked.length, actual_length, status))
+    header = REPLY.pack(
+        RET_SUBMIT,
+        urb.number,
+        0,
+        0,
+        0,
+        done.status,
+        sum(packet.actual_length for packet in packets),
+        done.start_frame,
+        len(packets),
+        sum(packet.status != 0 for packet in packets),
+    )
+    return b"".join((header, *parts, pack_iso(packets)))
