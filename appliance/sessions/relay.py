@@ -1,0 +1,321 @@
+"""The core of a relayed session: URBs between the client's socket and the stub's, forwarded and followed.
+
+Sans-IO: each byte direction is a `Half`, whose shell moves the bytes. Client → stub (`Upstream`):
+
+1. every header is judged before a byte of it goes on; payloads pass as they arrive and are never held;
+2. what USB/IP does not allow (unknown command, size out of bounds, seqnum in use) is a ProtocolError;
+3. what would cost the stub its stream or its device (`endpoints.refusal`) is swallowed and answered here
+   with an error status; the answer goes out between two PDUs of the other direction;
+4. devid becomes the stub's own, an interval of 0 the endpoint's; otherwise bytes pass unchanged.
+
+Stub → client (`Downstream`):
+
+5. an answer to a seqnum that is not pending is dropped: it would unplug the client's device (vhci_rx.c);
+6. RET_UNLINK takes the unlinked URB off the pending ones: there will be no RET_SUBMIT (stub_tx.c).
+
+This is a hot path: the usual header costs one `unpack_from`, one look-up, one entry. Counting waits in
+`Downstream.done` until the shell, having sent, calls `Relay.settle()`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from struct import Struct
+from typing import Final
+
+from appliance.errors import ProtocolError
+from appliance.sessions.endpoints import (
+    DMA_MAP_SG,
+    PLAIN_LIMIT,
+    Endpoint,
+    Selection,
+    active,
+    refusal,
+    scan,
+    urb_interval,
+)
+from appliance.sessions.half import RESERVE, Half
+from appliance.sessions.state import HalfState, PendingUrb, SessionSpec, SessionState
+from appliance.sessions.telemetry import Telemetry
+from gadgets.usb.urb import TransferType
+
+HEADER: Final = 48
+CMD_SUBMIT, CMD_UNLINK, RET_SUBMIT, RET_UNLINK = 1, 2, 3, 4
+LENGTH_LIMIT: Final = 16 << 20
+PACKET_LIMIT: Final = 1024
+IN_FLIGHT_LIMIT: Final = 4096
+REMEMBERED: Final = 64
+"""Batches of answered URBs that are remembered, to tell the size of an answer given twice."""
+
+# `target` is direction and endpoint number in one: direction << 32 | ep.
+_SUBMIT = Struct(">IIIQ4xi4xi")  # command seqnum devid target length packets
+_SUBMIT_WHOLE = Struct(">IIIQIiiii8s")  # … flags length start_frame packets interval setup
+_ANSWER = Struct(">II12xii4xi")  # command seqnum status actual_length packets
+_REFUSAL = Struct(">II12xiiii12x")  # command seqnum status actual_length start_frame packets
+_WORD = Struct(">I")
+
+Pending = tuple[Endpoint, int, int, int]
+"""endpoint, length, packets, monotonic ns at which it was forwarded"""
+Done = tuple[int, Endpoint, int, int, int]
+"""seqnum, endpoint, when it was forwarded, status, actual_length"""
+
+
+class Upstream(Half):
+    """Client → stub."""
+
+    __slots__ = ("relay",)
+
+    def __init__(self, relay: Relay, state: HalfState) -> None:
+        super().__init__(state)
+        self.relay = relay
+
+    def scan(self, now: int) -> None:
+        relay, buffer, at = self.relay, self.buffer, self.due
+        pending, find, devid = relay.pending, relay.endpoints.get, relay.spec.devid
+        unpack = _SUBMIT.unpack_from
+        last = self.end - HEADER
+        while at <= last:
+            command, seqnum, named, target, length, packets = unpack(buffer, at)
+            if named != devid:
+                _WORD.pack_into(buffer, at + 8, devid)
+            endpoint = find(target)
+            if (
+                command == CMD_SUBMIT
+                and endpoint is not None
+                and endpoint.bulk
+                and 0 < length <= PLAIN_LIMIT
+                and packets <= 0
+                and seqnum not in pending
+            ):
+                pending[seqnum] = (endpoint, length, packets, now)
+                at += HEADER if endpoint.inbound else HEADER + length
+            else:
+                at += self.judge(at, now)
+                last = self.end - HEADER
+        self.settle_at(at)
+        if len(pending) + len(relay.unlinks) > IN_FLIGHT_LIMIT:
+            raise ProtocolError(f"the client has more than {IN_FLIGHT_LIMIT} URBs in flight")
+
+    def judge(self, at: int, now: int) -> int:
+        """Any header at `at`; returns how many bytes to forward: those of the whole PDU, or 0 (cut out)."""
+        relay = self.relay
+        command, seqnum, _, target, flags, length, _, packets, interval, setup = _SUBMIT_WHOLE.unpack_from(
+            self.buffer, at
+        )
+        if seqnum in relay.pending or seqnum in relay.unlinks:
+            raise ProtocolError(f"the client used seqnum {seqnum} again while it was in flight")
+        if command == CMD_UNLINK:
+            relay.unlinks[seqnum] = flags  # the same place holds unlink_seqnum
+            return HEADER
+        if command != CMD_SUBMIT:
+            raise ProtocolError(f"the client sent command {command:#x}, neither CMD_SUBMIT nor CMD_UNLINK")
+        if not 0 <= length <= LENGTH_LIMIT or packets > PACKET_LIMIT or target >> 32 > 1:
+            raise ProtocolError(
+                f"the client submitted {length} bytes, {packets} packets, direction {target >> 32}: "
+                f"at most {LENGTH_LIMIT} bytes, {PACKET_LIMIT} packets, direction 0 or 1 are allowed"
+            )
+        endpoint = relay.find(target, packets)
+        if packets > 0 and endpoint and endpoint.type != TransferType.ISOCHRONOUS:
+            raise ProtocolError(f"the client sent isochronous packets to {endpoint.type.name} endpoint")
+        size: int = HEADER + 16 * max(packets, 0) + (0 if target >> 32 else length)
+        if status := refusal(endpoint, length, packets, flags, setup):
+            relay.refuse(seqnum, target, status, packets)
+            self.drop(at, size)
+            return 0
+        assert endpoint is not None
+        if interval <= 0 and endpoint.interval:
+            _WORD.pack_into(self.buffer, at + 36, endpoint.interval)
+        if not length and flags & DMA_MAP_SG:
+            _WORD.pack_into(self.buffer, at + 20, flags & ~DMA_MAP_SG)
+        relay.pending[seqnum] = (endpoint, length, packets, now)
+        if (
+            endpoint.type == TransferType.CONTROL
+            and (chosen := relay.selection.after(setup)) != relay.selection
+        ):
+            relay.undo[seqnum] = relay.selection
+            relay.select(chosen)
+        return size
+
+
+class Downstream(Half):
+    """Stub → client."""
+
+    __slots__ = ("done", "relay")
+
+    def __init__(self, relay: Relay, state: HalfState) -> None:
+        super().__init__(state)
+        self.relay = relay
+        self.done: list[Done] = []
+
+    def scan(self, now: int) -> None:
+        relay, buffer, done, at = self.relay, self.buffer, self.done, self.due
+        if relay.answers and at <= self.end:
+            at += self.insert_answers(at)
+        take, unpack = relay.pending.pop, _ANSWER.unpack_from
+        last = self.end - HEADER
+        while at <= last:
+            command, seqnum, status, actual, _ = unpack(buffer, at)
+            entry = take(seqnum, None) if command == RET_SUBMIT else None
+            if entry is not None and entry[0].simple and 0 <= actual <= entry[1]:
+                endpoint, _, _, began = entry
+                done.append((seqnum, endpoint, began, status, actual))
+                at += HEADER + actual if endpoint.inbound else HEADER
+            else:
+                at += self.judge(at, entry)
+                last = self.end - HEADER
+        self.settle_at(at)
+
+    def judge(self, at: int, entry: Pending | None) -> int:
+        """Any header at `at`, and what was pending for it; returns how many bytes to forward (0: cut out)."""
+        relay = self.relay
+        command, seqnum, status, actual, packets = _ANSWER.unpack_from(self.buffer, at)
+        if command == RET_UNLINK:
+            return self.judge_unlink(at, seqnum)
+        if command != RET_SUBMIT:
+            raise ProtocolError(
+                f"the device's side sent command {command:#x}, neither RET_SUBMIT nor RET_UNLINK"
+            )
+        if entry is None:
+            relay.dropped += 1
+            self.drop(at, relay.size_of_unknown(seqnum, actual, packets, self.done))
+            return 0
+        endpoint, length, asked, began = entry
+        isochronous = endpoint.type == TransferType.ISOCHRONOUS
+        if not 0 <= actual <= length or (isochronous and packets != asked):
+            raise ProtocolError(
+                f"the device answered {actual} bytes, {packets} packets to an URB of {length}, {asked}"
+            )
+        self.done.append((seqnum, endpoint, began, status, actual))
+        if (before := relay.undo.pop(seqnum, None)) and status < 0:
+            relay.select(before)
+        return HEADER + (actual if endpoint.inbound else 0) + (16 * packets if isochronous else 0)
+
+    def judge_unlink(self, at: int, seqnum: int) -> int:
+        relay = self.relay
+        if (target := relay.unlinks.pop(seqnum, None)) is None:
+            relay.dropped += 1
+            self.drop(at, HEADER)
+            return 0
+        if entry := relay.pending.pop(target, None):
+            entry[0].counters.unlinked += 1
+            relay.undo.pop(target, None)
+            relay.recent.append([(target, entry[0], entry[3], 0, 0)])
+        return HEADER
+
+    def insert_answers(self, at: int) -> int:
+        """Put waiting answers of our own into the stream at a PDU's beginning; returns their size."""
+        size = min(len(self.relay.answers), RESERVE)
+        self.view[at + size : self.end + size] = self.view[at : self.end]
+        self.buffer[at : at + size] = self.relay.answers[:size]
+        del self.relay.answers[:size]
+        self.end += size
+        return size
+
+
+class Relay:
+    """Both directions of one session and what they share. `state` may be that of an earlier worker."""
+
+    def __init__(self, state: SessionState) -> None:
+        self.spec = state.spec
+        self.telemetry = Telemetry.thaw(state.counters)
+        self.described = scan(state.spec.descriptors)
+        self.endpoints: dict[int, Endpoint] = {}
+        self.selection = state.selection
+        self.select(state.selection)
+        self.pending: dict[int, Pending] = {
+            urb.seqnum: (
+                Endpoint(urb.address, TransferType(urb.type), 0, self.telemetry.of(urb.address)),
+                urb.length,
+                urb.packets,
+                urb.began,
+            )
+            for urb in state.pending
+        }
+        self.unlinks = dict(state.unlinks)
+        self.undo = dict(state.undo)
+        self.answers = bytearray(state.answers)
+        self.dropped = state.dropped
+        self.recent: deque[list[Done]] = deque(maxlen=REMEMBERED)
+        self.up = Upstream(self, state.up)
+        self.down = Downstream(self, state.down)
+
+    @classmethod
+    def begin(cls, spec: SessionSpec) -> Relay:
+        return cls(SessionState(spec, Selection(spec.configuration)))
+
+    def select(self, selection: Selection) -> None:
+        """The active endpoints become those of `selection`."""
+        self.selection = selection
+        self.endpoints.clear()
+        for address in (0x00, 0x80):
+            self.add(address, TransferType.CONTROL, 0)
+        for one in active(self.described, selection):
+            self.add(one.address, one.type, urb_interval(one.type, one.interval, self.spec.speed))
+
+    def add(self, address: int, kind: TransferType, interval: int) -> Endpoint:
+        endpoint = Endpoint(address, kind, interval, self.telemetry.of(address))
+        self.endpoints[(address >> 7) << 32 | address & 0x0F] = endpoint
+        return endpoint
+
+    def find(self, target: int, packets: int) -> Endpoint | None:
+        """The endpoint; without known descriptors every one exists, of the type that the URB suggests."""
+        endpoint = self.endpoints.get(target)
+        number = target & 0xFFFF_FFFF
+        if endpoint or self.spec.descriptors or number > 15:
+            return endpoint
+        kind = TransferType.ISOCHRONOUS if packets > 0 else TransferType.INTERRUPT
+        return self.add((target >> 32) << 7 | number, kind, 1)
+
+    def refuse(self, seqnum: int, target: int, status: int, packets: int) -> None:
+        """Answer a submit in the stub's place: no data, no packets."""
+        if len(self.answers) >= IN_FLIGHT_LIMIT * HEADER:
+            raise ProtocolError(f"the client takes no answers: {IN_FLIGHT_LIMIT} errors wait for it")
+        self.answers += _REFUSAL.pack(RET_SUBMIT, seqnum, status, 0, 0, min(packets, 0))
+        self.telemetry.of((target >> 32) << 7 | target & 0x0F).refused += 1
+
+    def size_of_unknown(self, seqnum: int, actual: int, packets: int, done: list[Done]) -> int:
+        """How long the answer to an URB that is not pending is. ProtocolError when nobody can know."""
+        for batch in (done, *self.recent):
+            for known, endpoint, *_ in batch:
+                if known == seqnum and actual >= 0:
+                    isochronous = endpoint.type == TransferType.ISOCHRONOUS
+                    return HEADER + (actual if endpoint.inbound else 0) + (16 * max(packets, 0) * isochronous)
+        if actual or packets > 0:
+            raise ProtocolError(
+                f"the device's side sent {actual} bytes for seqnum {seqnum}, which nobody asked for"
+            )
+        return HEADER
+
+    def settle(self, now: int) -> bool:
+        """Count what was answered since the last call. Returns whether any of it carried bytes."""
+        done = self.down.done
+        if not done:
+            return False
+        self.down.done = []
+        self.recent.append(done)
+        carried = 0
+        for _, endpoint, began, status, actual in done:
+            endpoint.counters.count(now - began, status, actual)
+            carried |= actual
+        return carried > 0
+
+    def stats(self) -> dict[str, object]:
+        in_flight = Counter(endpoint.address for endpoint, *_ in self.pending.values())
+        return {**self.telemetry.report(in_flight), "dropped": self.dropped}
+
+    def freeze(self) -> SessionState:
+        return SessionState(
+            spec=self.spec,
+            selection=self.selection,
+            pending=tuple(
+                PendingUrb(seqnum, endpoint.address, int(endpoint.type), length, packets, began)
+                for seqnum, (endpoint, length, packets, began) in self.pending.items()
+            ),
+            unlinks=dict(self.unlinks),
+            undo=dict(self.undo),
+            up=self.up.freeze(),
+            down=self.down.freeze(),
+            answers=bytes(self.answers),
+            dropped=self.dropped,
+            counters=self.telemetry.freeze(),
+        )
