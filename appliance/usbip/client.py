@@ -84,14 +84,11 @@ class _Call:
         except (OSError, UnicodeError) as error:
             raise Unavailable(f"there is no host {host!r} to be found: {error}") from error
         failure = OSError("it has no address")
-        for tried, (family, kind, protocol, _, address) in enumerate(addresses):
-            sock = socket.socket(family, kind, protocol)
+        for tried, (*_, address) in enumerate(addresses):
+            share = self._left() / (len(addresses) - tried)
             try:
-                sock.settimeout(self._left() / (len(addresses) - tried))
-                sock.connect(address)
-                return sock
+                return socket.create_connection((str(address[0]), port), share)
             except OSError as error:
-                sock.close()
                 failure = error
         if isinstance(failure, TimeoutError):
             raise self._broken(failure) from failure

@@ -1,8 +1,8 @@
 """The one request that opens a USB/IP connection, from both sides, sans-IO.
 
-A handshake is a generator that yields how many bytes it wants next, is sent exactly these, and returns what
-they mean. So nobody reads too far (URBs may follow a request at once), and nothing is ever held. To drive one,
-hand `complete` a function that reads exactly n bytes; `complete_async` takes a coroutine function.
+A handshake is a generator that yields how many bytes it wants next, is sent exactly these, and returns
+what they mean. So nobody reads too far (URBs may follow a request at once), and nothing is ever held. To
+drive one, hand `complete` a function that reads exactly n bytes; `complete_async` takes a coroutine function.
 """
 
 from __future__ import annotations
@@ -92,8 +92,10 @@ def import_reply(record: DeviceRecord) -> bytes:
     return OP_COMMON.pack(VERSION, Op.REP_IMPORT, OpStatus.OK) + record.pack()
 
 
-def import_failure(error: TwinhubError) -> bytes:
-    return OP_COMMON.pack(VERSION, Op.REP_IMPORT, error.usbip_status)
+def failure(asked: Devlist | Import, error: TwinhubError) -> bytes:
+    """The eight bytes that say why there is nothing; then the connection is closed."""
+    code = Op.REP_IMPORT if isinstance(asked, Import) else Op.REP_DEVLIST
+    return OP_COMMON.pack(VERSION, code, error.usbip_status)
 
 
 def list_request() -> bytes:
@@ -137,7 +139,7 @@ MEANING: Final[dict[int, tuple[type[TwinhubError], str]]] = {
     OpStatus.NOT_AVAILABLE: (Refused, "the server does not give {} to this client, or cannot at the moment"),
     OpStatus.BUSY: (Busy, "{} is in use by another client"),
     OpStatus.DEVICE_ERROR: (DeviceFailed, "{} is in an error state on the server; share it anew there"),
-    OpStatus.NO_DEVICE: (NotFound, "the server shares no {}; list what it shares"),
+    OpStatus.NO_DEVICE: (NotFound, "{} is not shared by the server; list what is"),
     OpStatus.ERROR: (PeerError, "the server failed to give {}; its log says why"),
 }
 

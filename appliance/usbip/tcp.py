@@ -6,7 +6,7 @@ import socket
 from typing import Final
 
 IDLE, INTERVAL, PROBES = 4, 2, 4
-"""Seconds of silence before the first keepalive probe, seconds between probes, unanswered ones that end it."""
+"""Keepalive: seconds of silence, seconds between probes, unanswered probes that end the connection."""
 USER_TIMEOUT = 12_000
 """Milliseconds that sent data may stay unacknowledged."""
 

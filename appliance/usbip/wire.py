@@ -156,7 +156,7 @@ def unpack_text(field: bytes) -> str:
 
 
 def unpack_device(data: bytes) -> tuple[DeviceRecord, int]:
-    """312 bytes into the record and its number of interfaces. ProtocolError for a speed that does not exist."""
+    """312 bytes into the record and its number of interfaces. ProtocolError for a speed there is not."""
     path, busid, busnum, devnum, speed, *rest, num_interfaces = DEVICE.unpack(data)
     name = unpack_text(busid)
     if speed not in SPEEDS:
