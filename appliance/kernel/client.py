@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import asyncio
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec, Protocol, TypeVar
 
-from appliance.errors import NotPermitted
+from appliance.errors import NotFound, NotPermitted, Timeout, Unavailable
+from appliance.kernel import modules, stub
+from appliance.kernel.messages import HELPER_SOCKET, MAX_MESSAGE, Reply, Request, encode_request, parse_reply
+from appliance.kernel.paths import Kernel
 from appliance.kernel.stub import StubStatus
+
+ANSWER_SECONDS = 20.0
+"""Longer than any operation takes: loading a module, a driver that lets go of its device slowly."""
+RESET_SECONDS = 5.0
+"""How long the stub may take to end a session and reset the device."""
+POLL_SECONDS = 0.02
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Helper(Protocol):
@@ -18,10 +35,10 @@ class Helper(Protocol):
         """Gives the device back to its own driver, ending a session on it."""
 
     async def hand_over(self, busid: str, fd: int) -> None:
-        """Starts a session of the bound device on a connected SOCK_STREAM socket; the caller keeps its `fd`."""
+        """Starts a session of the bound device on a connected stream socket; the caller keeps its `fd`."""
 
     async def end(self, busid: str) -> None:
-        """Ends the device's session; does nothing when there is none."""
+        """Ends the device's session and waits until the device is free; does nothing when there is none."""
 
     async def status(self, busid: str) -> StubStatus:
         """NotFound when the device is not bound to usbip-host."""
@@ -29,6 +46,170 @@ class Helper(Protocol):
 
     async def load_modules(self) -> None:
         """Loads what exporting needs (usbip-host); Unavailable names the package to install."""
+
+
+async def until_free(helper: Helper, busid: str, seconds: float = RESET_SECONDS) -> None:
+    """Waits until no session uses the device, or it is gone; the stub resets it first. Timeout."""
+    try:
+        async with asyncio.timeout(seconds):
+            while await helper.status(busid) is StubStatus.USED:
+                await asyncio.sleep(POLL_SECONDS)
+    except NotFound:
+        return
+    except TimeoutError as error:
+        raise Timeout(f"the session on {busid} did not end within {seconds:g} s") from error
+
+
+class LocalHelper:
+    """Does it in this process, which must be root's; sysfs blocks, so in a thread, one operation at a time."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._kernel = Kernel(root)
+        self._lock = asyncio.Lock()
+
+    async def bind(self, busid: str) -> None:
+        await self._run(stub.bind, self._kernel, busid)
+
+    async def unbind(self, busid: str) -> None:
+        await self._run(stub.unbind, self._kernel, busid)
+
+    async def hand_over(self, busid: str, fd: int) -> None:
+        await self._run(stub.hand_over, self._kernel, busid, fd)
+
+    async def end(self, busid: str) -> None:
+        await self._run(stub.end, self._kernel, busid)
+        await until_free(self, busid)
+
+    async def status(self, busid: str) -> StubStatus:
+        return await self._run(stub.status, self._kernel, busid)
+
+    async def load_modules(self) -> None:
+        await self._run(modules.load_all, self._kernel, modules.EXPORTING)
+
+    async def _run(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        async with self._lock:
+            return await asyncio.to_thread(operation, *args, **kwargs)
+
+
+class RemoteHelper:
+    """Has the helper process do it, over its socket; connects again when the helper was restarted.
+
+    One request at a time, as the helper works; ids tell a late reply from the awaited one.
+    """
+
+    def __init__(self, path: Path = HELPER_SOCKET, answer_seconds: float = ANSWER_SECONDS) -> None:
+        self._path: Path | None = path
+        self._answer_seconds = answer_seconds
+        self._socket: socket.socket | None = None
+        self._child: subprocess.Popen[bytes] | None = None
+        self._lock = asyncio.Lock()
+        self._last_id = 0
+
+    @classmethod
+    def over(cls, connected: socket.socket, child: subprocess.Popen[bytes]) -> RemoteHelper:
+        """To a helper that is our child; when it dies there is no other."""
+        helper = cls()
+        connected.setblocking(False)
+        helper._path, helper._socket, helper._child = None, connected, child
+        return helper
+
+    async def bind(self, busid: str) -> None:
+        await self._ask("bind", busid)
+
+    async def unbind(self, busid: str) -> None:
+        await self._ask("unbind", busid)
+
+    async def hand_over(self, busid: str, fd: int) -> None:
+        await self._ask("hand_over", busid, fd)
+
+    async def end(self, busid: str) -> None:
+        await self._ask("end", busid)
+        await until_free(self, busid)
+
+    async def status(self, busid: str) -> StubStatus:
+        return StubStatus(await self._ask("status", busid))
+
+    async def load_modules(self) -> None:
+        await self._ask("load_modules")
+
+    def close(self) -> None:
+        """Leaves the helper; one that is our child ends by it and is waited for."""
+        self._disconnect()
+        if self._child:
+            self._child.wait()
+
+    async def _ask(self, op: str, busid: str = "", *fds: int) -> int:
+        """The result of the operation, 0 when it has none."""
+        async with self._lock:
+            self._last_id += 1
+            request = Request(self._last_id, op, busid, fds)
+            try:
+                async with asyncio.timeout(self._answer_seconds):
+                    await self._send(request)
+                    reply = await self._reply_to(request)
+            except TimeoutError as error:
+                self._disconnect()
+                raise Timeout(
+                    f"the helper did not {op} {busid} within {self._answer_seconds:g} s; a driver may hang, "
+                    "see `journalctl -u twinhub-helper` and `dmesg`"
+                ) from error
+        if reply.failure:
+            raise reply.failure
+        return reply.result or 0
+
+    async def _send(self, request: Request) -> None:
+        """Sends, once more on a new connection when the helper that had the old one is gone."""
+        data = encode_request(request)
+        if self._socket:
+            try:
+                socket.send_fds(self._socket, [data], request.fds)
+                return
+            except ConnectionError:
+                self._disconnect()
+        self._socket = self._connect()
+        try:
+            socket.send_fds(self._socket, [data], request.fds)
+        except ConnectionError as error:
+            raise self._gone(request) from error
+
+    def _connect(self) -> socket.socket:
+        if self._path is None:
+            raise Unavailable("the helper died; restart `twinhub serve`")
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        connection.setblocking(False)
+        try:
+            connection.connect(str(self._path))
+        except PermissionError as error:
+            connection.close()
+            raise NotPermitted(f"the helper at {self._path} serves another user than this one") from error
+        except OSError as error:
+            connection.close()
+            raise Unavailable(f"no helper answers at {self._path}; start twinhub-helper.service") from error
+        return connection
+
+    async def _reply_to(self, request: Request) -> Reply:
+        assert self._socket
+        while True:
+            try:
+                data = await asyncio.get_running_loop().sock_recv(self._socket, MAX_MESSAGE)
+            except ConnectionError:
+                data = b""
+            if not data:
+                raise self._gone(request)
+            reply = parse_reply(data)
+            if reply.id in (request.id, None):
+                return reply
+
+    def _gone(self, request: Request) -> Unavailable:
+        self._disconnect()
+        return Unavailable(
+            f"the helper hung up on {request.op} {request.busid}; `journalctl -u twinhub-helper` may say why"
+        )
+
+    def _disconnect(self) -> None:
+        if self._socket:
+            self._socket.close()
+        self._socket = None
 
 
 class NoHelper:
