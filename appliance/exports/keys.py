@@ -38,7 +38,7 @@ class Key:
 
 
 class BadKey(Exception):
-    """What is wrong at one key; whoever knows the place (file and line, command) makes it an error for the user."""
+    """What is wrong at one key; whoever knows the place (file and line, command) tells the user."""
 
     def __init__(self, key: str, problem: str) -> None:
         super().__init__(problem)
