@@ -1,4 +1,4 @@
-"""Class-specific descriptors: HID (HID 1.11 §6.2.1), functional ones of CDC (CDC 1.2 §5.2.3, PSTN 1.2 §5.3)."""
+"""Class-specific descriptors: HID (HID 1.11 §6.2.1), CDC (CDC 1.2 §5.2.3, PSTN 1.2 §5.3)."""
 
 from __future__ import annotations
 

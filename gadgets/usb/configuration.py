@@ -115,9 +115,7 @@ def parse_configuration(data: bytes) -> Configuration:
         raise ProtocolError(f"not a configuration descriptor: {data[:9].hex()}")
     header = CONFIGURATION.parse(data[: data[0]])
     if not data[0] <= header.total_length <= len(data):
-        raise ProtocolError(
-            f"the configuration says it has {header.total_length} bytes; {len(data)} are there"
-        )
+        raise ProtocolError(f"the configuration claims {header.total_length} bytes; {len(data)} are there")
     extra, groups = _group(list(split(data[data[0] : header.total_length])))
     return Configuration(
         value=header.value,

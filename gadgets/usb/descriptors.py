@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Generic, TypeVar
 
-from construct import ConstructError, GreedyBytes, Int8ul, Int16ul, Struct
+from construct import ConstructError, GreedyBytes, Int8ul, Int16ul, Struct, Terminated
 
 from appliance.errors import ProtocolError, UsageError
 from gadgets.usb.urb import Direction, TransferType
@@ -47,7 +47,7 @@ class Shape(Generic[T]):
     def __init__(self, record: type[T], kind: int, *fields: object) -> None:
         self.record = record
         self.kind = kind
-        self._body = Struct(*fields)
+        self._body = Struct(*fields, Terminated)
 
     def emit(self, value: T) -> bytes:
         """Raises UsageError for a value that its field cannot hold."""
@@ -64,11 +64,8 @@ class Shape(Generic[T]):
             raise ProtocolError(f"not a {name}: {data[:8].hex()} ({len(data)} bytes)")
         try:
             fields = self._body.parse(data[2:])
-            size = len(self._body.build(fields))
         except ConstructError as error:
             raise ProtocolError(f"malformed {name}: {data.hex()}: {error}") from None
-        if size != len(data) - 2:
-            raise ProtocolError(f"a {name} has {size + 2} bytes, this one has {len(data)}")
         return self.record(**{name: fields[name] for name in self._names})
 
     @property
@@ -86,14 +83,12 @@ def with_header(kind: int, body: bytes) -> bytes:
 
 
 def split(data: bytes) -> Iterator[bytes]:
-    """The descriptors that lie one behind the other in `data`. Raises ProtocolError at a bLength that lies."""
+    """The descriptors that lie one behind the other in `data`. Raises ProtocolError at a wrong bLength."""
     at = 0
     while at < len(data):
         size = data[at]
         if size < 2 or at + size > len(data):
-            raise ProtocolError(
-                f"the descriptor at byte {at} says it has {size} bytes of {len(data) - at} left"
-            )
+            raise ProtocolError(f"the descriptor at byte {at} claims {size} bytes; {len(data) - at} are left")
         yield data[at : at + size]
         at += size
 
