@@ -1,9 +1,9 @@
 """What a plugged-in USB device is, as plain facts.
 
-`UsbDevice` has `UsbInterface`s (of its active configuration) which have `UsbEndpoint`s. All three are
-values: equal facts, equal objects. Strings are clean (printable, bounded); `None` means that the kernel or
-the device does not say. Their JSON form spells ids and classes in hex and speeds and types by name, as
-people write them: {"busid": "1-1.2", "vendor_id": "0627", "device_class": "00", "speed": "full", …}.
+`UsbDevice` has `UsbInterface`s which have `UsbEndpoint`s. All three are values: equal facts, equal objects.
+Strings are clean (printable, bounded); `None` means that the kernel or the device does not say. Their JSON
+form spells ids and classes in hex, speeds and types by name, as people write them: {"busid": "1-1.2",
+"vendor_id": "0627", "device_class": "00", "speed": "full", …}.
 
 `identity` is what a rule holds on to over replugs and reboots:
 
@@ -18,7 +18,9 @@ controller. The controller's name is its PCI or bus address (`fe980000.usb`), be
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
 from gadgets.usb.urb import Direction, Speed, TransferType
@@ -53,7 +55,7 @@ class UsbEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class UsbInterface:
-    """An interface in its current alternate setting; `nodes` are the /dev names it brought, e.g. "ttyUSB0"."""
+    """An interface in its current alternate setting; `nodes` are its names in /dev, e.g. "ttyUSB0"."""
 
     number: int
     interface_class: int
@@ -71,8 +73,9 @@ class UsbInterface:
 class UsbDevice:
     """An attached device, hub or root hub ("usb1").
 
-    `configuration_value` is 0 while unconfigured. `removable`: whether the platform says that its port can be
-    unplugged. `usbip_status` is the stub's (1 available, 2 in use, 3 error) while bound to usbip-host.
+    `configuration_value` is 0 while unconfigured, as devices bound to usbip-host are; `interfaces` and power
+    are then those of the first configuration. `removable`: whether the platform says that people can unplug
+    it. `usbip_status` is the stub's (1 available, 2 in use, 3 error) while bound to usbip-host.
     `ports` counts a hub's; `port` is the one of its parent it sits in, 0 for a root hub.
     """
 
@@ -149,7 +152,7 @@ def device_from_json(told: dict[str, Any]) -> UsbDevice:
 
 
 def position(busid: str) -> tuple[int, ...]:
-    """Bus and ports as numbers, "1-1.10" → (1, 1, 10), "usb1" → (1,); sorting by it walks the tree depth first."""
+    """Bus and ports, "1-1.10" → (1, 1, 10), "usb1" → (1,): sorting by it walks the tree depth first."""
     return tuple(int(number) for number in busid.removeprefix("usb").replace("-", ".").split("."))
 
 
@@ -163,7 +166,7 @@ def parent_of(busid: str) -> str | None:
 
 
 def has_serial_of_its_own(serial: str | None) -> bool:
-    """Whether `serial` can tell two devices of a kind apart: not empty, not "000000", no known placeholder."""
+    """Whether `serial` can tell two devices of a kind apart: not empty, "000000" or a known placeholder."""
     return (
         serial is not None
         and serial.isprintable()
@@ -172,15 +175,18 @@ def has_serial_of_its_own(serial: str | None) -> bool:
     )
 
 
-def identity_of(device: UsbDevice, others: list[UsbDevice]) -> str:
-    """See the top of this file; `others` are those attached, `device` itself may be among them."""
-    if not has_serial_of_its_own(device.serial):
-        return f"{device.ids}@{device.place}"
-    by_serial = f"{device.ids}:{device.serial}"
-    twins = (
-        o for o in others if o.busid != device.busid and o.ids == device.ids and o.serial == device.serial
-    )
-    return f"{by_serial}@{device.place}" if any(twins) else by_serial
+def identified(devices: Iterable[UsbDevice]) -> dict[str, UsbDevice]:
+    """All attached devices by busid, in tree order, each with its `identity`."""
+    ordered = sorted(devices, key=lambda device: position(device.busid))
+    claims = Counter((device.ids, device.serial) for device in ordered)
+
+    def identity(device: UsbDevice) -> str:
+        if not has_serial_of_its_own(device.serial):
+            return f"{device.ids}@{device.place}"
+        is_alone = claims[device.ids, device.serial] == 1
+        return f"{device.ids}:{device.serial}" + ("" if is_alone else f"@{device.place}")
+
+    return {device.busid: replace(device, identity=identity(device)) for device in ordered}
 
 
 def _spelled(facts: dict[str, Any]) -> dict[str, Any]:
