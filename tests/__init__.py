@@ -1,0 +1,1 @@
+"""Tests: unit, lab (real kernels in virtual machines), bench, fuzz."""

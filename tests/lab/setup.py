@@ -1,0 +1,85 @@
+"""Fetches what the lab needs from Debian: packages, and a kernel, unpacked in .cache/lab.
+
+Idempotent; when everything is there it changes nothing and takes a moment.
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.lab.kernel import CACHE, XZ, Kernel
+
+PACKAGES = (
+    "alsa-utils", "busybox-static", "e2fsprogs", "dosfstools", "evtest", "hwdata", "iproute2", "iputils-ping",
+    "kmod", "procps", "qemu-system-x86", "systemd", "tshark", "udev", "usbip", "usbutils", "util-linux",
+)  # fmt: skip
+
+
+def main() -> None:
+    if missing := [package for package in PACKAGES if not is_installed(package)]:
+        install(missing)
+    if Kernel.find() is None:
+        fetch_kernel()
+
+
+def is_installed(package: str) -> bool:
+    asked = subprocess.run(
+        ["dpkg-query", "-Wf", "${Status}", package], capture_output=True, text=True, check=False
+    )
+    return asked.stdout == "install ok installed"
+
+
+def install(packages: list[str]) -> None:
+    if os.geteuid() != 0:
+        sys.exit(f"the lab needs packages that only root can install: apt-get install {' '.join(packages)}")
+    apt_get("update")
+    apt_get("install", "--yes", "--no-install-recommends", *packages)
+
+
+def fetch_kernel() -> None:
+    """Unpack the kernel that linux-image-amd64 stands for: its modules, and its image uncompressed."""
+    if os.geteuid() == 0:
+        apt_get("update")
+    facts = subprocess.run(
+        ["apt-cache", "depends", "linux-image-amd64"], capture_output=True, text=True, check=True
+    )
+    found = re.search(r"Depends: (linux-image-\S+)", facts.stdout)
+    if not found:
+        sys.exit("apt knows no linux-image-amd64: the lab wants Debian 12 with its usual sources")
+    CACHE.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE.parent) as scratch:
+        apt_get("download", found[1], cwd=scratch)
+        (package,) = Path(scratch).glob("*.deb")
+        tree = Path(scratch, "tree")
+        subprocess.run(["dpkg", "-x", package, tree], check=True)
+        (modules,) = (tree / "lib/modules").iterdir()
+        subprocess.run(["/sbin/depmod", "-b", tree, modules.name], check=True)
+        lab = Path(scratch, "lab")
+        shutil.copytree(tree / "lib/modules", lab / "modules", symlinks=True)
+        image = (tree / f"boot/vmlinuz-{modules.name}").read_bytes()
+        (lab / "vmlinux").write_bytes(unpacked(image))
+        shutil.rmtree(CACHE, ignore_errors=True)
+        lab.rename(CACHE)
+
+
+def unpacked(image: bytes) -> bytes:
+    """The ELF file inside a vmlinuz: emulation would take seconds to decompress it at every boot."""
+    return lzma.LZMADecompressor().decompress(image[image.index(XZ) :])
+
+
+def apt_get(*arguments: str, cwd: str | None = None) -> None:
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(
+        ["apt-get", "-q", "-o", "APT::Sandbox::User=root", *arguments], cwd=cwd, env=environment, check=True
+    )
+
+
+if __name__ == "__main__":
+    main()
