@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -71,7 +71,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def shown(found: object) -> str:
     """`found` on one short line, however hostile."""
-    text = json.dumps(found, default=str)
+    try:
+        text = json.dumps(found, default=str)
+    except (ValueError, RecursionError):  # thousands of digits, or of tables in tables
+        return "a monstrous value"
     return text if len(text) <= 60 else text[:57] + "…"
 
 
@@ -80,6 +83,37 @@ def toml(value: object) -> str:
     if isinstance(value, tuple | list):
         return "[" + ", ".join(toml(item) for item in value) + "]"
     return json.dumps(value if isinstance(value, bool | int | float) else str(value))
+
+
+def locate(source: str, path: tuple[str, ...], nth: int = 0) -> int:
+    """The line (from 1) of the TOML `source` where the key `path` stands, in the `nth` of tables of one name.
+
+    If there is none, that of what encloses it. A string of several lines can mislead it, by some lines.
+    """
+    table, tables, line = path[:1], -1, 1
+    here: tuple[str, ...] = ()
+    for number, text in enumerate(source.splitlines(), 1):
+        if header := _HEADER.match(text):
+            here = _path(header[2])
+            tables += header[1] == "[[" and here == table
+            if here == table and nth == max(tables, 0):
+                line = number
+        elif (key := _KEY.match(text)) and nth == max(tables, 0):
+            whole = (*here, *_path(key[1]))
+            if whole[: len(path)] == path:
+                return number
+            if whole == table:
+                line = number
+    return line
+
+
+_HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]=]+)\]")
+_KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'|[ \t.])+)=""")
+
+
+def _path(key: str) -> tuple[str, ...]:
+    """A dotted key, its quotes taken off."""
+    return tuple(word.strip(" \t\"'") for word in key.split("."))
 
 
 def text(wanted: str = "a text", longest: int = 255) -> Kind:
@@ -110,7 +144,7 @@ def whole(lowest: int, highest: int, what: str = "a whole number") -> Kind:
 
 def seconds(lowest: float, highest: float) -> Kind:
     def parse(found: Any) -> float:
-        require(type(found) in (int, float) and math.isfinite(found) and lowest <= found <= highest)
+        require(type(found) in (int, float) and lowest <= found <= highest)
         return float(found)
 
     return Kind(f"seconds from {lowest:g} to {highest:g}", parse)
@@ -122,11 +156,11 @@ def network(found: object) -> Network:
     return ip_network(str(found))
 
 
-def items(parse: Callable[[Any], Any], wanted: str) -> Kind:
-    """A list of at most MAX_ITEMS."""
+def items(parse: Callable[[Any], Any], wanted: str, least: int = 0) -> Kind:
+    """A list of `least` to MAX_ITEMS items."""
 
     def parse_all(found: Any) -> tuple[Any, ...]:
-        require(isinstance(found, list | tuple) and len(found) <= MAX_ITEMS)
+        require(isinstance(found, list | tuple) and least <= len(found) <= MAX_ITEMS)
         return tuple(parse(item) for item in found)
 
     return Kind(wanted, parse_all)

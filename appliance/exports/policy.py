@@ -13,29 +13,19 @@ An address is a weak witness: whoever is on the path can forge it.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
-
 from appliance.errors import Busy, Refused
 from appliance.exports.keys import Network
 from appliance.exports.registry import Export
+from appliance.usbip.server import Address
 
-Address = IPv4Address | IPv6Address
 
-
-def address_of(host: str) -> Address:
-    """A peer's address as the socket gave it; an IPv4 client on an IPv6 socket is that IPv4 client."""
-    address = ip_address(host)
-    return getattr(address, "ipv4_mapped", None) or address
+def may_connect(peer: Address, networks: tuple[Network, ...]) -> bool:
+    """The first gate, `[listen] allow`."""
+    return peer.is_loopback or is_in(peer, networks)
 
 
 def is_in(peer: Address, networks: tuple[Network, ...]) -> bool:
     return any(peer in network for network in networks)
-
-
-def admit(peer: Address, networks: tuple[Network, ...]) -> None:
-    """The first gate, `[listen] allow`."""
-    if not peer.is_loopback and not is_in(peer, networks):
-        raise Refused(f"{peer} is in none of the networks of [listen] allow: {listed(networks)}")
 
 
 def may_use(peer: Address, export: Export) -> bool:

@@ -29,8 +29,8 @@ class ExportOptions:
     """Who may list and import it; empty: everyone whom the listener admits."""
     take_over: TakeOver = "same-host"
     """Who may take it while it is in use."""
-    idle_seconds: float = 0.0
-    """A session without a URB for so long is ended; 0: never."""
+    idle_seconds: float | None = None
+    """A session without a URB for so long is ended; None: never."""
 
 
 DEFAULTS = ExportOptions()

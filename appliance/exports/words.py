@@ -118,7 +118,7 @@ def parse_rule(id: str, table: Mapping[str, Any], defaults: ExportOptions = DEFA
         mode=value["mode"] or defaults.mode,
         allow=value["allow"],
         take_over=value["take_over"] or defaults.take_over,
-        idle_seconds=defaults.idle_seconds if value["idle"] is None else value["idle"],
+        idle_seconds=defaults.idle_seconds if value["idle"] is None else value["idle"] or None,
     )
     return Rule(id, Match(conditions), value["name"], value["exclude"], options, dict(table))
 
