@@ -126,12 +126,12 @@ class UsbDevice:
 
     @property
     def label(self) -> str:
-        """What a person would call it: the device's own words, else the database's, else VID:PID."""
+        """What a person would call it: its own words, else the database's, else its class or VID:PID."""
         vendor = self.manufacturer or self.vendor_name or ""
         product = self.product or self.product_name or ""
         if vendor.casefold() in product.casefold():
             vendor = ""
-        return f"{vendor} {product}".strip() or self.ids
+        return f"{vendor} {product}".strip() or self.class_name or self.ids
 
     def to_json(self) -> dict[str, Any]:
         """Every field, plus `is_hub` and `label`; `device_from_json` is the inverse."""
