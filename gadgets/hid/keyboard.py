@@ -1,0 +1,109 @@
+"""A boot keyboard: types text, presses keys, has lights. HID 1.11 appendix B.1, F.5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gadgets.hid.function import HidFunction
+from gadgets.hid.layouts import strokes
+from gadgets.hid.report import (
+    KEYBOARD_REPORT_DESCRIPTOR,
+    REPORT_SIZE,
+    Leds,
+    keyboard_report,
+    stroke_report,
+)
+from gadgets.hid.usages import usage_of
+from gadgets.usb.compose import Identity, compose
+from gadgets.usb.device import GadgetDevice
+from gadgets.usb.urb import Speed
+
+RELEASED = keyboard_report(())
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """Input: these keys go down and stay, by name ("leftctrl", "a"); more than six others are roll-over."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Input: these keys go up; none named: all."""
+
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TypeText:
+    """Input: type this on a keyboard of `layout` (gadgets/hid/layouts.py). Held keys are let go first."""
+
+    text: str
+    layout: str = "us"
+
+
+class Keyboard(HidFunction):
+    """Interface 03/01/01. Its lights are told as `Leds` events."""
+
+    inputs = (Press, Release, TypeText)
+
+    name = "Keyboard"
+    subclass = 1
+    protocol_code = 1
+    report_descriptor = KEYBOARD_REPORT_DESCRIPTOR
+    report_size = REPORT_SIZE
+    idle_after_reset = 125
+    """500 ms, as HID 1.11 §7.2.4 recommends for keyboards"""
+
+    def _forget(self) -> None:
+        super()._forget()
+        self.leds = Leds()
+        self._held: frozenset[int] = frozenset()
+
+    def local(self, input: Press | Release | TypeText) -> None:
+        if isinstance(input, TypeText):
+            self.queue(self._typed(input))
+            self._held = frozenset()
+            return
+        named = frozenset(map(usage_of, input.keys))
+        if isinstance(input, Press):
+            held = self._held | named
+        else:
+            held = self._held - named if named else frozenset()
+        self.queue([keyboard_report(held)])
+        self._held = held
+
+    def _typed(self, input: TypeText) -> Iterator[bytes]:
+        """Each stroke is two reports: key down with its modifiers, and everything up."""
+        if self._held:
+            yield RELEASED
+        for stroke in strokes(input.text, input.layout):
+            yield stroke_report(*stroke)
+            yield RELEASED
+
+    def on_output(self, report: bytes) -> bool:
+        if len(report) != 1:
+            return False
+        leds = Leds.parse(report[0])
+        if leds != self.leds:
+            self.leds = leds
+            self.tell(leds)
+        return True
+
+    def snapshot(self) -> dict[str, Any]:
+        lights = (getattr(self.leds, name) << bit for bit, name in enumerate(Leds.__slots__))
+        return {**super().snapshot(), "leds": sum(lights), "held": sorted(self._held)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        super().restore(state)
+        self.leds = Leds.parse(state["leds"])
+        self._held = frozenset(state["held"])
+
+
+def keyboard(*, serial: str = "", speed: Speed = Speed.FULL) -> GadgetDevice:
+    """A ready USB keyboard. The ids are of pid.codes' test range (1209:0001)."""
+    identity = Identity(0x1209, 0x0001, manufacturer="Twinhub", product="Twinhub Keyboard", serial=serial)
+    return compose(identity, [Keyboard()], speed=speed, remote_wakeup=True)
