@@ -6,6 +6,7 @@ import asyncio
 import socket
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -52,7 +53,7 @@ async def until_free(helper: Helper, busid: str, seconds: float = RESET_SECONDS)
     """Waits until no session uses the device, or it is gone; the stub resets it first. Timeout."""
     try:
         async with asyncio.timeout(seconds):
-            while await helper.status(busid) is StubStatus.USED:
+            while await helper.status(busid) is StubStatus.USED:  # noqa: ASYNC110 - sysfs tells nobody
                 await asyncio.sleep(POLL_SECONDS)
     except NotFound:
         return
@@ -61,7 +62,7 @@ async def until_free(helper: Helper, busid: str, seconds: float = RESET_SECONDS)
 
 
 class LocalHelper:
-    """Does it in this process, which must be root's; sysfs blocks, so in a thread, one operation at a time."""
+    """Does it in this process, which must be root's: in a thread, since sysfs blocks; one at a time."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._kernel = Kernel(root)
@@ -208,6 +209,9 @@ class RemoteHelper:
 
     def _disconnect(self) -> None:
         if self._socket:
+            with suppress(OSError):
+                # Processes that were forked from ours hold copies: closing ours would not tell the helper.
+                self._socket.shutdown(socket.SHUT_RDWR)
             self._socket.close()
         self._socket = None
 

@@ -1,6 +1,6 @@
 """The helper: the one small root process. It does what messages.OPERATIONS names, for one user.
 
-It sees nothing of the network, and imports no more than it needs: no asyncio, aiohttp, construct, pyudev, ctypes.
+It sees nothing of the network and imports no more than it needs: no asyncio, construct, pyudev, ctypes.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import pwd
-import selectors
+import select
 import socket
 import stat
 import struct
@@ -87,21 +87,16 @@ def serve_connection(kernel: Kernel, connection: socket.socket) -> None:
 def serve(kernel: Kernel, listener: socket.socket, uid: int) -> None:
     """Serves every process of user `uid` that connects, for ever."""
     connections: list[socket.socket] = []
-    with selectors.DefaultSelector() as selector:
-        selector.register(listener, selectors.EVENT_READ)
-        while True:
-            for key, _ in selector.select():
-                if key.fileobj is listener:
-                    if connection := accept(listener, uid):
-                        connections.append(connection)
-                        selector.register(connection, selectors.EVENT_READ)
-                        gone = connections[0] if len(connections) > MAX_CONNECTIONS else None
-                elif isinstance(key.fileobj, socket.socket):
-                    gone = None if serve_one(kernel, key.fileobj) else key.fileobj
-                if gone:
-                    connections.remove(gone)
-                    selector.unregister(gone)
-                    gone.close()
+    while True:
+        ready, _, _ = select.select([listener, *connections], [], [])
+        for connection in [each for each in connections if each in ready]:
+            if not serve_one(kernel, connection):
+                connections.remove(connection)
+                connection.close()
+        if listener in ready and (newcomer := accept(listener, uid)):
+            connections.append(newcomer)
+            if len(connections) > MAX_CONNECTIONS:
+                connections.pop(0).close()
 
 
 def accept(listener: socket.socket, uid: int) -> socket.socket | None:
@@ -162,7 +157,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--allow-user",
         default="twinhub",
-        help="the daemon's user, the only one served (default: %(default)s)",
+        metavar="USER",
+        help="whom to serve, the daemon's user (default: %(default)s)",
     )
     parser.add_argument(
         "--socket", type=Path, default=HELPER_SOCKET, metavar="PATH",
@@ -189,10 +185,7 @@ def run(options: argparse.Namespace) -> None:
         return
     user = account(options.allow_user)
     inherited = [fd for fds in systemd.kept().values() for fd in fds]
-    if inherited:
-        listener = socket.socket(fileno=inherited[0])
-    else:
-        listener = listen(options.socket, user)
+    listener = socket.socket(fileno=inherited[0]) if inherited else listen(options.socket, user)
     with listener:
         systemd.notify("READY=1")
         serve(kernel, listener, user.pw_uid)

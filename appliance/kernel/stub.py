@@ -6,7 +6,6 @@ Source: drivers/usb/usbip/stub_main.c (`match_busid`, `rebind`), stub_dev.c (`us
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from contextlib import suppress
 from enum import IntEnum
@@ -56,7 +55,7 @@ def unbind(kernel: Kernel, busid: str) -> None:
             kernel.write(kernel.driver(DRIVER, "unbind"), busid)
             kernel.write(kernel.driver(DRIVER, "match_busid"), f"del {busid}")
         # Only `rebind` frees the slot in the table; it probes on the way. It follows a pointer to the device
-        # that was bound last, so it must not be written for one that is gone. The probe below has the last word.
+        # that was bound last, so it must not be written for one that is gone. The probe below decides.
         with suppress(OSError):
             kernel.write(kernel.driver(DRIVER, "rebind"), busid)
     if kernel.driver_of(busid) is None:
@@ -137,7 +136,10 @@ def add_to_table(kernel: Kernel, busid: str) -> None:
 
 def is_stream_socket(fd: int) -> bool:
     try:
-        with socket.socket(fileno=os.dup(fd)) as probe:
-            return probe.type == socket.SOCK_STREAM
+        borrowed = socket.socket(fileno=fd)
     except OSError:
         return False
+    try:
+        return borrowed.type == socket.SOCK_STREAM
+    finally:
+        borrowed.detach()
