@@ -29,20 +29,24 @@ def looks_bound(kernel: FakeKernel, status: StubStatus = StubStatus.AVAILABLE) -
     (kernel.device("1-1") / "usbip_status").write_text(f"{status:d}\n")
 
 
+def helper_command(kernel: FakeKernel) -> list[str]:
+    return [sys.executable, "-m", "appliance.kernel.helper", "--root", str(kernel.root), "--allow-user", USER]
+
+
 @asynccontextmanager
-async def helper_process(kernel: FakeKernel, path: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "appliance.kernel.helper", "--root", str(kernel.root)]
+async def helper_process(kernel: FakeKernel, path: Path) -> AsyncIterator[None]:
+    """A helper that serves the fake's files at `path`, from the moment it says that it is ready."""
     address = path.with_name("notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
         ready.bind(str(address))
         ready.setblocking(False)
         process = subprocess.Popen(  # noqa: ASYNC220 - it is not waited for
-            [*command, "--socket", str(path), "--allow-user", USER],
+            [*helper_command(kernel), "--socket", str(path)],
             env={**os.environ, "NOTIFY_SOCKET": str(address)},
         )
         try:
             assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(ready, 99), 30) == b"READY=1"
-            yield process
+            yield
         finally:
             process.kill()
             process.wait()
@@ -158,7 +162,7 @@ async def test_a_spawned_helper_serves_and_ends_with_us(kernel: FakeKernel) -> N
 async def test_a_spawned_helper_ends_though_a_copy_of_the_connection_lives_on(kernel: FakeKernel) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs, ours.dup():
-        child = subprocess.Popen(["cat"], stdin=theirs)  # noqa: ASYNC220 - ends with its input, as a helper does
+        child = subprocess.Popen(["cat"], stdin=theirs.fileno())  # noqa: ASYNC220 - ends with its input, as a helper does
         RemoteHelper.over(ours, child).close()
         assert child.returncode == 0
 
@@ -168,7 +172,7 @@ async def test_systemd_can_bring_the_socket(kernel: FakeKernel, tmp_path: Path) 
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(str(tmp_path / "s"))
         listener.listen()
-        activate = f'export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@" 3<&{listener.fileno()}'
+        activate = 'export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@" 3<&0'
         command = [
             sys.executable,
             "-m",
@@ -179,7 +183,7 @@ async def test_systemd_can_bring_the_socket(kernel: FakeKernel, tmp_path: Path) 
             USER,
         ]
         process = subprocess.Popen(  # noqa: ASYNC220 - it is not waited for
-            ["sh", "-c", activate, "sh", *command], pass_fds=[listener.fileno()]
+            ["sh", "-c", activate, "sh", *helper_command(kernel)], stdin=listener.fileno()
         )
     helper = RemoteHelper(tmp_path / "s")
     try:
@@ -203,7 +207,7 @@ def test_dropping_privileges_is_for_good() -> None:
     assert done.stdout == "True True False True\n"
 
 
-async def test_without_root_the_local_helper_does_the_same(kernel: FakeKernel) -> None:
+async def test_the_local_helper_does_the_same_in_this_process(kernel: FakeKernel) -> None:
     looks_bound(kernel)
     helper = LocalHelper(kernel.root)
     await helper.bind("1-1")
