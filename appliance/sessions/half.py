@@ -7,6 +7,7 @@ an incomplete header stays behind.
 
 from __future__ import annotations
 
+from mmap import mmap
 from typing import Final
 
 from appliance.sessions.state import HalfState
@@ -23,7 +24,7 @@ class Half:
     __slots__ = ("buffer", "due", "end", "owed", "ready", "view")
 
     def __init__(self, state: HalfState) -> None:
-        self.buffer = bytearray(SIZE + RESERVE)
+        self.buffer = mmap(-1, SIZE + RESERVE)  # costs memory only where bytes have been
         self.view = memoryview(self.buffer)
         self.end = len(state.held)
         self.buffer[: self.end] = state.held

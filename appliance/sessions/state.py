@@ -46,7 +46,7 @@ class SessionSpec:
     """sysfs' `descriptors`; empty: nothing is known and every endpoint is taken to exist"""
     idle_seconds: float | None = None
     gadget: str = ""
-    """`module:factory` of the software device"""
+    """the name of the software device (`software.GADGETS`)"""
 
     def __post_init__(self) -> None:
         if not _ID.fullmatch(self.id):
