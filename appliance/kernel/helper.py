@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from appliance import systemd
 from appliance.errors import NotPermitted, TwinhubError, UsageError
 from appliance.kernel import modules, stub
 from appliance.kernel.messages import (
@@ -34,6 +33,7 @@ MAX_CONNECTIONS = 8
 """When one more comes the oldest goes: it may be held open by an orphan of an earlier daemon."""
 MAX_FDS = 2
 """One more than any operation takes, so that a second one is seen; the kernel drops the rest."""
+FIRST_ACTIVATED_FD = 3
 PEER_CREDENTIALS = struct.Struct("iII")
 """struct ucred: pid, uid, gid. unix(7)."""
 
@@ -139,6 +139,13 @@ def listen(path: Path, user: pwd.struct_passwd) -> socket.socket:
     return listener
 
 
+def activated() -> socket.socket | None:
+    """The listening socket of a socket unit, if systemd started us for one (sd_listen_fds(3))."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return None
+    return socket.socket(fileno=FIRST_ACTIVATED_FD)
+
+
 def account(user: str) -> pwd.struct_passwd:
     """UsageError when the system has no such user."""
     try:
@@ -184,10 +191,7 @@ def run(options: argparse.Namespace) -> None:
             serve_connection(kernel, connection)
         return
     user = account(options.allow_user)
-    inherited = [fd for fds in systemd.kept().values() for fd in fds]
-    listener = socket.socket(fileno=inherited[0]) if inherited else listen(options.socket, user)
-    with listener:
-        systemd.notify("READY=1")
+    with activated() or listen(options.socket, user) as listener:
         serve(kernel, listener, user.pw_uid)
 
 

@@ -8,8 +8,8 @@ import pwd
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,36 +29,41 @@ def looks_bound(kernel: FakeKernel, status: StubStatus = StubStatus.AVAILABLE) -
     (kernel.device("1-1") / "usbip_status").write_text(f"{status:d}\n")
 
 
-def helper_command(kernel: FakeKernel) -> list[str]:
-    return [sys.executable, "-m", "appliance.kernel.helper", "--root", str(kernel.root), "--allow-user", USER]
+@contextmanager
+def helper_process(kernel: FakeKernel, listener: socket.socket) -> Iterator[None]:
+    """A helper that serves the fake's files, its listening socket descriptor 3, as systemd does it."""
+    command = [
+        sys.executable,
+        "-m",
+        "appliance.kernel.helper",
+        "--root",
+        str(kernel.root),
+        "--allow-user",
+        USER,
+    ]
+    activate = 'export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@" 3<&0'
+    process = subprocess.Popen(["sh", "-c", activate, "sh", *command], stdin=listener.fileno())
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
-@asynccontextmanager
-async def helper_process(kernel: FakeKernel, path: Path) -> AsyncIterator[None]:
-    """A helper that serves the fake's files at `path`, from the moment it says that it is ready."""
-    address = path.with_name("notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
-        ready.bind(str(address))
-        ready.setblocking(False)
-        process = subprocess.Popen(  # noqa: ASYNC220 - it is not waited for
-            [*helper_command(kernel), "--socket", str(path)],
-            env={**os.environ, "NOTIFY_SOCKET": str(address)},
-        )
-        try:
-            assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(ready, 99), 30) == b"READY=1"
-            yield
-        finally:
-            process.kill()
-            process.wait()
-            address.unlink()
+@contextmanager
+def listening(path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        listener.settimeout(5)
+        yield listener
 
 
 @pytest.fixture
-async def remote(kernel: FakeKernel, tmp_path: Path) -> AsyncIterator[RemoteHelper]:
+def remote(kernel: FakeKernel, tmp_path: Path) -> Iterator[RemoteHelper]:
     looks_bound(kernel)
-    path = tmp_path / "helper.sock"
-    async with helper_process(kernel, path):
-        helper = RemoteHelper(path)
+    helper = RemoteHelper(tmp_path / "s")
+    with listening(tmp_path / "s") as listener, helper_process(kernel, listener):
         yield helper
         helper.close()
 
@@ -98,38 +103,28 @@ async def test_requests_at_once_get_their_own_answers(remote: RemoteHelper) -> N
 
 async def test_a_restarted_helper_is_found_again(kernel: FakeKernel, tmp_path: Path) -> None:
     looks_bound(kernel)
-    path = tmp_path / "helper.sock"
-    helper = RemoteHelper(path)
-    for _ in range(2):
-        async with helper_process(kernel, path):
-            assert await helper.status("1-1") is StubStatus.AVAILABLE
+    helper = RemoteHelper(tmp_path / "s")
+    with listening(tmp_path / "s") as listener:
+        for _ in range(2):
+            with helper_process(kernel, listener):
+                assert await helper.status("1-1") is StubStatus.AVAILABLE
     with pytest.raises(Unavailable, match=r"start twinhub-helper\.service"):
         await helper.status("1-1")
 
 
-@asynccontextmanager
-async def listening(path: Path) -> AsyncIterator[Callable[[], socket.socket]]:
-    """A helper played by the test; yields what accepts the next connection."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        listener.settimeout(5)
-        yield lambda: listener.accept()[0]
-
-
 async def test_a_helper_that_does_not_answer_times_out_with_advice(tmp_path: Path) -> None:
-    async with listening(tmp_path / "s"):
+    with listening(tmp_path / "s"):
         helper = RemoteHelper(tmp_path / "s", answer_seconds=0.05)
         with pytest.raises(Timeout, match=r"did not bind 1-1 within 0\.05 s.*dmesg"):
             await helper.bind("1-1")
 
 
 async def test_a_late_answer_is_not_taken_for_the_next(tmp_path: Path) -> None:
-    async with listening(tmp_path / "s") as accept:
+    with listening(tmp_path / "s") as listener:
         helper = RemoteHelper(tmp_path / "s")
         first = asyncio.create_task(helper.status("1-1"))
         await asyncio.sleep(0)
-        with accept() as connection:
+        with listener.accept()[0] as connection:
             connection.recv(4096)
             first.cancel()
             await asyncio.gather(first, return_exceptions=True)
@@ -140,11 +135,11 @@ async def test_a_late_answer_is_not_taken_for_the_next(tmp_path: Path) -> None:
 
 
 async def test_a_helper_that_hangs_up_in_between_is_unavailable(tmp_path: Path) -> None:
-    async with listening(tmp_path / "s") as accept:
+    with listening(tmp_path / "s") as listener:
         helper = RemoteHelper(tmp_path / "s")
         asking = asyncio.create_task(helper.bind("1-1"))
         await asyncio.sleep(0)
-        with accept() as connection:
+        with listener.accept()[0] as connection:
             connection.recv(4096)
         with pytest.raises(Unavailable, match="hung up on bind 1-1"):
             await asking
@@ -165,33 +160,6 @@ async def test_a_spawned_helper_ends_though_a_copy_of_the_connection_lives_on(ke
         child = subprocess.Popen(["cat"], stdin=theirs.fileno())  # noqa: ASYNC220 - ends with its input, as a helper does
         RemoteHelper.over(ours, child).close()
         assert child.returncode == 0
-
-
-async def test_systemd_can_bring_the_socket(kernel: FakeKernel, tmp_path: Path) -> None:
-    looks_bound(kernel)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(str(tmp_path / "s"))
-        listener.listen()
-        activate = 'export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@" 3<&0'
-        command = [
-            sys.executable,
-            "-m",
-            "appliance.kernel.helper",
-            "--root",
-            str(kernel.root),
-            "--allow-user",
-            USER,
-        ]
-        process = subprocess.Popen(  # noqa: ASYNC220 - it is not waited for
-            ["sh", "-c", activate, "sh", *helper_command(kernel)], stdin=listener.fileno()
-        )
-    helper = RemoteHelper(tmp_path / "s")
-    try:
-        assert await helper.status("1-1") is StubStatus.AVAILABLE
-    finally:
-        helper.close()
-        process.kill()
-        process.wait()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root")
