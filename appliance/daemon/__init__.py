@@ -1,0 +1,1 @@
+"""The daemon: where all parts are put together and run."""

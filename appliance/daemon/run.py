@@ -1,0 +1,195 @@
+"""The daemon from its start to its end: `run(config)` is `twinhub serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+import socket
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from typing import Final
+
+from appliance.api.app import full_application, local_application
+from appliance.api.sites import SOCKET_NAME, on_tcp, on_unix_socket
+from appliance.config import Config
+from appliance.daemon import systemd
+from appliance.daemon.directory import HubDirectory
+from appliance.daemon.facade import Facade
+from appliance.daemon.hub import Hub
+from appliance.daemon.journal import open_journal
+from appliance.errors import NotPermitted, TwinhubError
+from appliance.exports.store import Store
+from appliance.inventory.monitor import Inventory
+from appliance.kernel.client import Helper, NoHelper, RemoteHelper
+from appliance.kernel.messages import HELPER_SOCKET
+from appliance.kernel.spawn import drop_privileges, spawn_helper
+from appliance.usbip.server import Limits, Server, listen
+
+log = logging.getLogger(__name__)
+
+STATE_FILE: Final = "state.db"
+DIRECTORY_MODE: Final = 0o750
+
+
+def run(config: Config) -> None:
+    """Serves until SIGTERM or SIGINT (every device is given back) or SIGHUP (sessions are left running)."""
+    open_journal(config.log)
+    with ExitStack() as stack:
+        make_directories(config)
+        helper = find_helper()
+        if isinstance(helper, RemoteHelper):
+            stack.callback(helper.close)
+        if os.geteuid() == 0 and config.paths.user:
+            drop_privileges(config.paths.user)
+        asyncio.run(serve(config, helper))
+
+
+def make_directories(config: Config) -> None:
+    for path in (config.paths.runtime, config.paths.state):
+        try:
+            path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            if os.geteuid() == 0 and config.paths.user:
+                shutil.chown(path, config.paths.user, config.paths.user)
+        except OSError as error:
+            raise NotPermitted(f"cannot make {path}: {error.strerror}; choose another in [paths]") from error
+
+
+def find_helper() -> Helper:
+    """Our own child where we are root, the service where it runs, else one that says how to get one."""
+    if os.geteuid() == 0:
+        return spawn_helper()
+    return RemoteHelper() if HELPER_SOCKET.exists() else NoHelper()
+
+
+async def serve(config: Config, helper: Helper) -> None:
+    store = Store(config.paths.state / STATE_FILE)
+    async with AsyncExitStack() as stack:
+        stack.callback(store.close)
+        inventory = await stack.enter_async_context(Inventory())
+        hub = Hub(config, helper, inventory, store)
+        stack.callback(hub.close)
+        leave = asyncio.Event()
+        stack.push_async_callback(end, hub, leave)
+        await begin(hub)
+        listeners = open_listeners(config)
+        facade = Facade(hub, [address_text(listener) for listener in listeners])
+        server = Server(HubDirectory(hub, facade.figures.refusals), limits(config))
+        await stack.enter_async_context(
+            on_unix_socket(full_application(facade), config.paths.runtime / SOCKET_NAME)
+        )
+        port = await stack.enter_async_context(
+            on_tcp(local_application(facade), config.status.address, config.status.port)
+        )
+        announce(config, facade, port)
+        async with stopping(leave) as stop:
+            tasks = [hub.follow(), server.serve_on(listeners), signs_of_life(), stop.wait()]
+            await first_of(tasks)
+
+
+async def begin(hub: Hub) -> None:
+    """What an earlier daemon left is taken up: its sessions go on, its dead ones free their devices."""
+    try:
+        await hub.helper.load_modules()
+    except TwinhubError as error:
+        log.warning("real devices cannot be shared: %s", error)
+    await hub.sessions.adopt()
+    for spec in hub.sessions.all():
+        log.info("session %s of %s with %s goes on", spec.id, spec.name, spec.peer)
+    await hub.free_what_nobody_uses()
+    await hub.settle()
+
+
+async def end(hub: Hub, leave: asyncio.Event) -> None:
+    systemd.notify("STOPPING=1")
+    if leave.is_set() or await asyncio.to_thread(systemd.restart_is_pending):
+        log.info("leaving; %d sessions go on", len(hub.sessions.all()))
+        await hub.sessions.close(leave=True)
+        return
+    await hub.sessions.close(leave=False)
+    await hub.give_all_back()
+    log.info("stopped; every device is with its own driver")
+
+
+def open_listeners(config: Config) -> list[socket.socket]:
+    """Those systemd kept over a restart, so that no client was refused meanwhile; else fresh ones."""
+    wanted = [(address, config.listen.port) for address in config.listen.addresses]
+    kept = {name: fds for name, fds in systemd.kept().items() if name.startswith("listen-")}
+    listeners: list[socket.socket] = []
+    for host, port in wanted:
+        name = f"listen-{host.replace(':', '_')}-{port}"
+        if fds := kept.pop(name, None):
+            listeners += [socket.socket(fileno=fd) for fd in fds]
+            continue
+        for listener in listen(host, port):
+            listeners.append(listener)
+            systemd.keep(name, listener.fileno())
+    for fds in kept.values():
+        for fd in fds:
+            os.close(fd)
+    return listeners
+
+
+def address_text(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def limits(config: Config) -> Limits:
+    return Limits(
+        request_seconds=config.limits.handshake,
+        answer_seconds=config.limits.answer,
+        connections=config.limits.half_open,
+        connections_per_peer=config.limits.per_peer,
+    )
+
+
+def announce(config: Config, facade: Facade, status_port: int) -> None:
+    listening = ", ".join(facade.listening)
+    log.info("USB/IP on %s; metrics on http://%s:%d/metrics", listening, config.status.address, status_port)
+    for export in facade.exports():
+        log.info("export %s: %s", export["name"], export["description"])
+    systemd.notify("READY=1", f"STATUS=USB/IP on {listening}")
+
+
+@asynccontextmanager
+async def stopping(leave: asyncio.Event) -> AsyncIterator[asyncio.Event]:
+    """An event that a signal sets; SIGHUP sets `leave` too."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def hang_up() -> None:
+        leave.set()
+        stop.set()
+
+    actions = {signal.SIGTERM: stop.set, signal.SIGINT: stop.set, signal.SIGHUP: hang_up}
+    for number, action in actions.items():
+        loop.add_signal_handler(number, action)
+    try:
+        yield stop
+    finally:
+        for number in actions:
+            loop.remove_signal_handler(number)
+
+
+async def signs_of_life() -> None:
+    interval = systemd.watchdog_interval()
+    while interval:
+        systemd.notify("WATCHDOG=1")
+        await asyncio.sleep(interval)
+    await asyncio.Event().wait()
+
+
+async def first_of(work: Sequence[Coroutine[object, object, object]]) -> None:
+    """Until one of them ends; the others are cancelled then, and what it died of is raised."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled() and (error := task.exception()):
+            raise error

@@ -1,0 +1,46 @@
+"""The software devices that the configuration can switch on, and how they look in a list of exports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from appliance.usbip.wire import DeviceRecord, InterfaceRecord
+from gadgets.hid.keyboard import keyboard
+from gadgets.usb.device import GadgetDevice
+
+READY: Final[dict[str, Callable[[], GadgetDevice]]] = {"keyboard": keyboard}
+"""By the key of [gadgets] that switches it on."""
+
+BUS: Final = 1
+"""A gadget hangs on no bus of ours; clients want a number all the same."""
+
+
+def factory_of(name: str) -> str:
+    """`module:factory`, by which a worker makes the gadget anew."""
+    return f"{READY[name].__module__}:{READY[name].__name__}"
+
+
+def record_of(name: str, number: int) -> DeviceRecord:
+    device = READY[name]()
+    told = device.device_descriptor
+    configuration = device.configurations[0]
+    return DeviceRecord(
+        path=f"/twinhub/gadgets/{name}",
+        busid=name,
+        busnum=BUS,
+        devnum=number,
+        speed=device.speed,
+        vendor_id=told.vendor_id,
+        product_id=told.product_id,
+        bcd_device=told.bcd_device,
+        device_class=told.device_class,
+        subclass=told.subclass,
+        protocol=told.protocol,
+        configuration_value=configuration.value,
+        num_configurations=told.num_configurations,
+        interfaces=tuple(
+            InterfaceRecord(first.interface_class, first.subclass, first.protocol)
+            for first, *_ in configuration.interfaces
+        ),
+    )
