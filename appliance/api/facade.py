@@ -11,7 +11,10 @@ export   name, kind: "device" | "gadget", state: State, mode: "relayed" | "direc
 rule     id, source: "config" | "share", and the keys of its TOML table
 session  id, export, mode: "relayed" | "direct" | "gadget", client: "address:port", since: time,
          busid: str | None, stats: the worker's live counters (`appliance.sessions.telemetry`) | None
-event    event: kind ("device.added", "session.ended", …), time, and what it is about
+event    event: kind, time, and what it is about:
+         "device.added", "device.changed", "device.removed": device: {"busid", "ids", "label", "identity"}
+         "export.added": export, busid; "export.removed": busid; "export.failed": busid, message
+         "session.started": session (its id), export, client; "session.ended": these and reason
 audit    time, action, target, detail; newest last
 status   version, uptime, pid, listen: ["address:port"], helper: bool (reachable),
          counts: {"devices", "exports", "sessions", "rules"}, modules: {module name: loaded}
@@ -54,7 +57,7 @@ class Appliance(Protocol):
         ...
 
     async def unshare(self, target: str) -> list[Json]:
-        """Removes the rules behind a rule id, export name or busid, and returns them; NotFound if none."""
+        """Ends what a rule id, export name or busid shares; NotFound. The rules it removed, and any it added."""
         ...
 
     def suggest(self, busid: str | None) -> str:

@@ -1,0 +1,58 @@
+"""What a command is, and what all share: finding the daemon, talking to people or to programs."""
+
+from __future__ import annotations
+
+import json
+import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from appliance.cli.daemon_client import DaemonClient
+
+SOCKET_NAME: Final = "twinhub.sock"
+SYSTEM_RUNTIME: Final = Path("/run/twinhub")
+
+
+@dataclass(frozen=True)
+class Command:
+    """`run` prints and returns the exit code (None: 0); what goes wrong it raises as a TwinhubError."""
+
+    run: Callable[[Namespace], int | None]
+    arguments: Callable[[ArgumentParser], object]
+    about: str
+    example: str
+
+
+def no_arguments(parser: ArgumentParser) -> None:
+    """For commands that are a word by themselves."""
+
+
+def daemon(args: Namespace) -> DaemonClient:
+    """The daemon that --runtime-dir or --config name; else one's own, if it runs, before the system's."""
+    if args.runtime_dir:
+        return DaemonClient(args.runtime_dir / SOCKET_NAME)
+    from appliance.config import load
+
+    own = load(config_file(args)).paths.runtime
+    places = [own] if args.config else [own, SYSTEM_RUNTIME]
+    running = (place for place in places if (place / SOCKET_NAME).exists())
+    return DaemonClient(next(running, own) / SOCKET_NAME)
+
+
+def config_file(args: Namespace) -> Path | None:
+    """--config, else $TWINHUB_CONFIG; None is the default file."""
+    told = args.config or os.environ.get("TWINHUB_CONFIG")
+    return Path(told) if told else None
+
+
+def show(args: Namespace, value: Any, text: str) -> None:
+    """`value` as JSON for --json, else `text`, which has its own newline at the end."""
+    print(json.dumps(value, indent=2) + "\n" if args.json else text, end="")
+
+
+def show_line(args: Namespace, value: Any, text: str) -> None:
+    """One of many, at once: a line of NDJSON for --json, else `text`."""
+    print(json.dumps(value) if args.json else text, flush=True)
