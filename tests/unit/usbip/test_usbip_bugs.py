@@ -101,9 +101,9 @@ async def test_bug_5_and_9_the_sessions_socket_does_not_delay_and_notices_a_vani
 def test_bug_6_an_interrupt_in_with_nothing_to_say_stays_in_flight() -> None:
     one = stream({0x81: TransferType.INTERRUPT})
     one.feed(submit(1, 0x81, 8) + submit(2, 0x81, 8))
-    assert one.in_flight == (1, 2)
+    assert list(one.in_flight) == [1, 2]
     one.completion(Completion(1, 0, 8, bytes(8)))
-    assert one.in_flight == (2,)
+    assert list(one.in_flight) == [2]
 
 
 @pytest.mark.parametrize(
