@@ -24,7 +24,7 @@ SPEEDS: Final = {
 
 HEADER: Final = ("DEVICE", "ID", "NAME", "SERIAL", "SPEED", "POWER", "DRIVER", "SHARED")
 NAME, SERIAL, POWER, SPEED, DRIVER = (HEADER.index(n) for n in ("NAME", "SERIAL", "POWER", "SPEED", "DRIVER"))
-SHRINKS: Final = ((NAME, 20), (SERIAL, 8), (POWER, 0), (SERIAL, 0), (SPEED, 0), (NAME, 10), (DRIVER, 0))
+SHRINKS: Final = ((NAME, 20), (SERIAL, 8), (POWER, 0), (SPEED, 0), (SERIAL, 0), (NAME, 10), (DRIVER, 0))
 """What gives way on a narrow terminal, one after the other: a column, and the cells it keeps (0: none)."""
 GAP: Final = 2
 
@@ -108,7 +108,7 @@ def _interface(interface: UsbInterface) -> str:
 
 def _aligned(rows: Sequence[Row], width: int | None) -> Iterator[str]:
     """In columns; a column that no row fills is left out, header and all."""
-    widths = [max(map(_cells, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(cells_of, column)) for column in zip(*rows, strict=True)]
     for at, column in enumerate(zip(*rows[1:], strict=True)):
         if not any(column):
             widths[at] = 0
@@ -129,13 +129,13 @@ def _total(widths: Sequence[int]) -> int:
 
 def _cut(text: str, cells: int) -> str:
     """Exactly `cells` wide: padded, or cut with an ellipsis."""
-    if _cells(text) <= cells:
-        return text + " " * (cells - _cells(text))
-    while text and _cells(text) > cells - 1:
+    if cells_of(text) <= cells:
+        return text + " " * (cells - cells_of(text))
+    while text and cells_of(text) > cells - 1:
         text = text[:-1]
-    return text + "…" + " " * (cells - 1 - _cells(text))
+    return text + "…" + " " * (cells - 1 - cells_of(text))
 
 
-def _cells(text: str) -> int:
+def cells_of(text: str) -> int:
     """Columns of a terminal: wide characters take two, combining ones none."""
     return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
