@@ -41,6 +41,8 @@ GRAVE, CIRCUMFLEX, TILDE = "\u0300", "\u0302", "\u0303"
 ACUTE, DIAERESIS = "\u0301", "\u0308"
 _SPACING = {"`": GRAVE, "^": CIRCUMFLEX, "~": TILDE}
 """What a dead key and the space bar type alike on Linux and Windows."""
+LAST_COMPOSED = "ÿ"
+"""Beyond Latin-1 the two differ in what a dead key combines with."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Layout:
         base, mark = character, _SPACING.get(character, "")
         if mark:
             base = " "
-        elif len(parts := normalize("NFD", character)) == 2:
+        elif character <= LAST_COMPOSED and len(parts := normalize("NFD", character)) == 2:
             base, mark = parts[0], parts[1]
         if mark in self.dead and base in self.table:
             return (self.dead[mark], self.table[base])

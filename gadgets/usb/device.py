@@ -69,8 +69,8 @@ class Device(Protocol):
     def string(self, index: int) -> str:
         """A string of its descriptors; empty where there is none."""
 
-    def transfer_type(self, endpoint: int) -> TransferType:
-        """Of an endpoint address, by the current alternate settings."""
+    def transfer_type(self, endpoint: int) -> TransferType | None:
+        """Of an endpoint address, by the current alternate settings; None where there is no such endpoint."""
 
     def submit(self, urb: Urb) -> list[Completion]: ...
     def unlink(self, number: int) -> bool:
@@ -134,16 +134,15 @@ class GadgetDevice:
     def string(self, index: int) -> str:
         return self.descriptors.strings.text(index)
 
-    def transfer_type(self, endpoint: int) -> TransferType:
-        """What no current setting has is looked up in all others, since a transfer may be late for its
-        setting; what is nowhere is BULK, and stalls."""
+    def transfer_type(self, endpoint: int) -> TransferType | None:
+        """What no current setting has is looked up in all others: a transfer may be late for its setting."""
         if endpoint & 0x7F == 0:
             return TransferType.CONTROL
         pipe = self._pipes.find(endpoint)
         if pipe:
             return pipe.transfer_type
         everywhere = (s.endpoint(endpoint) for c in self.configurations for s in c.settings)
-        return next((found.transfer_type for found in everywhere if found), TransferType.BULK)
+        return next((found.transfer_type for found in everywhere if found), None)
 
     # Inputs
 
