@@ -15,6 +15,7 @@ event    event: kind, time, and what it is about:
          "device.added", "device.changed", "device.removed": device: {"busid", "ids", "label", "identity"}
          "export.added": export, busid; "export.removed": busid; "export.failed": busid, message
          "session.started": session (its id), export, client; "session.ended": these and reason
+         "import.refused": export (as asked for), client, message
 audit    time, action, target, detail; newest last
 status   version, uptime, pid, listen: ["address:port"], helper: bool (reachable),
          counts: {"devices", "exports", "sessions", "rules"}, modules: {module name: loaded}
@@ -57,7 +58,7 @@ class Appliance(Protocol):
         ...
 
     async def unshare(self, target: str) -> list[Json]:
-        """Ends what a rule id, export name or busid shares; NotFound. The rules it removed, and any it added."""
+        """Ends what a rule id, export name or busid shares; the rules this removed or added. NotFound."""
         ...
 
     def suggest(self, busid: str | None) -> str:
