@@ -30,7 +30,7 @@ def command_line(
         # QEMU dies with the test run, however that ends.
         *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"),
         # Nehalem: newer models copy memory by instructions that are slow to emulate. One CPU: see README.md.
-        *("-M", "q35,i8042=off", "-accel", "tcg", "-cpu", "Nehalem,+rdrand", "-smp", "1", "-m", memory),
+        *("-M", "q35,i8042=off,sata=off,smbus=off", "-accel", "tcg", "-cpu", "Nehalem,+rdrand", "-smp", "1", "-m", memory),
         *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
         *("-kernel", str(kernel.image), "-initrd", str(state / "initramfs"), "-append", append),
         *("-serial", f"file:{state / 'console.log'}"),

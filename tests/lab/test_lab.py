@@ -1,4 +1,4 @@
-"""The lab itself: machines boot, see each other, and get real USB devices; the stock tools work between them."""
+"""The lab itself: machines boot, meet, and get real USB devices; the stock tools work between them."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ from tests.lab import (
 
 Pair = tuple[Machine, Machine]
 
+NOTIFYING_UNIT = """
+[Service]
+Type=notify
+NotifyAccess=all
+ExecStart=/bin/sh -c 'systemd-notify --ready; exec sleep infinity'
+"""
+
 
 def test_a_machine_runs_debians_kernel_with_all_its_modules(pair: Pair) -> None:
     server, _ = pair
@@ -30,9 +37,7 @@ def test_a_machine_runs_debians_kernel_with_all_its_modules(pair: Pair) -> None:
     server.run("modprobe -a usbip-host vhci-hcd usbmon usb-storage uas ftdi_sio snd-usb-audio ext4 vfat tls")
 
 
-def test_a_machine_sees_the_hosts_tools_and_keeps_what_it_writes_to_itself(
-    pair: Pair, tmp_path: Path
-) -> None:
+def test_a_machine_has_the_hosts_tools_and_keeps_to_itself_what_it_writes(pair: Pair, tmp_path: Path) -> None:
     server, client = pair
     server.run(["touch", str(tmp_path / "mine")])
     server.run("test -x .venv/bin/python; touch /etc/mine; echo x > /usr/bin/mine")
@@ -77,10 +82,8 @@ def test_files_go_in_and_out_byte_by_byte(pair: Pair) -> None:
     assert server.read_file("/tmp/new/folder/file") == content
 
 
-def test_machines_reach_each_other_until_the_link_is_cut_and_again_when_it_is_healed(
-    pair: Pair, lab: Lab
-) -> None:
-    server, client = pair
+def test_machines_reach_each_other_unless_the_link_between_them_is_cut(pair: Pair, lab: Lab) -> None:
+    _, client = pair
     ping = "ping -c 1 -W 1 server"
     client.run(ping)
     client.run("ping -6 -c 1 fd77::1")
@@ -104,10 +107,7 @@ def test_frames_between_machines_are_captured_for_tshark(pair: Pair, lab: Lab, t
     _, client = pair
     with lab.network.capture(tmp_path / "frames.pcap"):
         client.run("ping -c 1 server")
-    read = subprocess.run(
-        ["tshark", "-r", tmp_path / "frames.pcap"], capture_output=True, text=True, check=True
-    )
-    assert "Echo (ping) reply" in read.stdout
+    assert b"Echo (ping) reply" in subprocess.check_output(["tshark", "-r", tmp_path / "frames.pcap"])
 
 
 def test_a_key_pressed_on_a_plugged_keyboard_arrives_in_evdev(pair: Pair) -> None:
@@ -179,7 +179,7 @@ def test_the_stock_tools_import_a_disk_from_one_machine_on_the_other(pair: Pair)
     client.run(f"modprobe vhci-hcd; usbip attach -r server -b {disk.busid}")
     node = client.node("vhci_hcd.0", "block/sd*")
     client.run(f"mkfs.ext4 -q {node}; fsck.ext4 -fn {node}")
-    client.run("usbip detach -p 8")
+    client.run("usbip detach -p $(usbip port | sed -n 's/^Port \\([0-9]*\\): .*/\\1/p')")
     client.wait_until(f"! test -e {node}")
 
 
@@ -191,7 +191,6 @@ def test_power_off_is_sudden_and_final(lab: Lab) -> None:
 
 
 def test_systemd_can_be_the_first_process(lab: Lab) -> None:
-    unit = "[Service]\nType=notify\nNotifyAccess=all\nExecStart=/bin/sh -c 'systemd-notify --ready; exec sleep infinity'\n"
     with lab.machines("host", init="systemd") as (host,):
-        host.write_file("/run/systemd/system/told.service", unit)
+        host.write_file("/run/systemd/system/told.service", NOTIFYING_UNIT)
         host.run("systemctl daemon-reload; systemctl start told; systemctl is-active told")
