@@ -108,7 +108,7 @@ def listen_of(value: dict[str, Any]) -> Listen:
         if not ip_address(host).is_loopback and not value["allow"]:
             raise BadKey(
                 "addresses",
-                f"found {shown(host)}, which other machines can reach, while `allow` names no networks. USB/IP"
+                f"found {shown(host)}, which other machines can reach, but `allow` names no networks. USB/IP"
                 ' has no passwords: name those who may use the devices, such as allow = ["192.168.7.0/24"]',
             )
     return Listen(**value)
@@ -173,8 +173,8 @@ SECTIONS: dict[str, Section] = {
     "listen": Section("Where USB/IP clients connect, and who may.", (
         Key("addresses", items(address, 'a list of IP addresses such as ["127.0.0.1", "::1"]', least=1),
             ("127.0.0.1", "::1"),
-            'The addresses to listen on; "0.0.0.0" and "::" are all of this machine. One that other machines can'
-            " reach needs `allow`."),
+            'The addresses to listen on; "0.0.0.0" and "::" are all of this machine. One that other machines'
+            " can reach needs `allow`."),
         Key("port", PORT, 3240,
             "The TCP port. Clients expect 3240; 0 takes any free one."),
         Key("allow", NETWORKS, (),
@@ -195,8 +195,8 @@ SECTIONS: dict[str, Section] = {
     "sessions": Section("How devices are served where their rule does not say it.", (
         Key("mode", choice("relayed", "direct"), "relayed",
             "`relayed`: the appliance sees every URB: counters, capture, idle release, proper answers to what"
-            " would break the stream. `direct`: the client's socket is given to the kernel, which alone moves the"
-            " bytes."),
+            " would break the stream. `direct`: the client's socket is given to the kernel, which alone moves"
+            " the bytes."),
         Key("idle", seconds(0, LONGEST_IDLE), 0.0,
             "Seconds without a URB after which a relayed session is ended; 0: never."),
         Key("take_over", choice("never", "same-host", "anyone"), "same-host",
@@ -258,30 +258,30 @@ def load(path: Path | None = None) -> Config:
 
 
 def parse(source: str, file: str = "twinhub.toml") -> Config:
-    """The configuration that `source` writes. ConfigError names file, line, key, what is there and what must."""
+    """The configuration that `source` writes. ConfigError names file, line, key, what is there, what must."""
     try:
         document = tomllib.loads(source)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: not TOML: {error}") from None
 
-    def wrong(label: str, error: BadKey, path: tuple[str, ...], nth: int = 0) -> ConfigError:
-        return ConfigError(f"{file}, line {locate(source, path, nth)}: {label}: {error}")
+    def wrong(section: str, error: BadKey, path: tuple[str, ...], nth: int = 0) -> ConfigError:
+        return ConfigError(f"{file}, line {locate(source, path, nth)}: {f'{section} {error}'.lstrip()}")
 
     for name, found in document.items():
         if problem := misplaced(name, found):
-            raise wrong(shown(name)[1:-1], BadKey(name, problem), (name,))
+            raise wrong("", BadKey(name, problem), (name,))
     values: dict[str, Any] = {}
     for name, section in SECTIONS.items():
         try:
             values[name] = section.make(read(section.keys, document.get(name, {})))
         except BadKey as error:
-            raise wrong(f"[{name}] {error.key}", error, (name, error.key)) from None
+            raise wrong(f"[{name}]", error, (name, error.key)) from None
     rules = []
     for nth, table in enumerate(document.get(SHARE, [])):
         try:
             rules.append(parse_rule(f"config-{nth + 1}", table, values["sessions"]))
         except BadKey as error:
-            raise wrong(f"[[share]] {error.key}".strip(), error, (SHARE, error.key), nth) from None
+            raise wrong("[[share]]", error, (SHARE, error.key), nth) from None
     return Config(rules=tuple(rules), **values)
 
 

@@ -38,10 +38,10 @@ class Key:
 
 
 class BadKey(Exception):
-    """What is wrong at one key; whoever knows the place (file and line, command) tells the user."""
+    """What is wrong, at one key or at none (""); who knows the place (file, line, command) tells the user."""
 
     def __init__(self, key: str, problem: str) -> None:
-        super().__init__(problem)
+        super().__init__(f"{shown(key)[1:-1]}: {problem}" if key else problem)
         self.key = key
 
 
@@ -82,7 +82,7 @@ def toml(value: object) -> str:
     """A parsed value as TOML writes it."""
     if isinstance(value, tuple | list):
         return "[" + ", ".join(toml(item) for item in value) + "]"
-    return json.dumps(value if isinstance(value, bool | int | float) else str(value))
+    return json.dumps(value if isinstance(value, bool | int | float) else str(value), ensure_ascii=False)
 
 
 def locate(source: str, path: tuple[str, ...], nth: int = 0) -> int:
@@ -94,16 +94,18 @@ def locate(source: str, path: tuple[str, ...], nth: int = 0) -> int:
     here: tuple[str, ...] = ()
     for number, text in enumerate(source.splitlines(), 1):
         if header := _HEADER.match(text):
-            here = _path(header[2])
+            found = here = _path(header[2])
             tables += header[1] == "[[" and here == table
-            if here == table and nth == max(tables, 0):
-                line = number
-        elif (key := _KEY.match(text)) and nth == max(tables, 0):
-            whole = (*here, *_path(key[1]))
-            if whole[: len(path)] == path:
-                return number
-            if whole == table:
-                line = number
+        elif key := _KEY.match(text):
+            found = (*here, *_path(key[1]))
+        else:
+            continue
+        if nth != max(tables, 0):
+            continue
+        if found[: len(path)] == path:
+            return number
+        if found == table:
+            line = number
     return line
 
 
@@ -183,4 +185,7 @@ def switched(found: object) -> bool:
 
 
 SWITCH = Kind("true or false", switched)
-NETWORKS = items(network, 'a list of networks or addresses such as ["192.168.7.0/24", "2001:db8::/64"]')
+NETWORKS = items(
+    network,
+    'addresses or networks, with no bits set behind the prefix, such as ["192.168.7.0/24", "2001:db8::5"]',
+)

@@ -15,10 +15,12 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import count
 
 LONGEST = 31
 """The wire's busid[32] less its NUL."""
+DIGITS = 8
+"""Of a digest in a name."""
 WANTED = (
     f"a name of at most {LONGEST} characters of A-Z a-z 0-9 . _ : - that begins with a letter or digit"
     " and does not look like a busid"
@@ -55,7 +57,7 @@ def is_busid(text: str) -> bool:
 def propose(product: str | None, ids: str, serial: str | None) -> str:
     """A readable name: the product, else its `ids` ("0403:6001"), and the serial number if there is one."""
     slug = _FOREIGN.sub("-", (product or "").lower()).strip("-")
-    base = ids if not slug or is_busid(slug) else slug
+    base = slug if re.search("[a-z]", slug) and not is_busid(slug) else ids
     if not serial:
         return base[:LONGEST].rstrip("-")
     plain = len(serial) <= _LONGEST_SERIAL and _NAME.fullmatch(serial)
@@ -74,7 +76,7 @@ def assign(
 
     for claim in sorted(claims, key=rank):
         old = claim.held or remembered.get(claim.identity)
-        keeps = old and (not claim.chosen or old in islice(_variants(claim, claim.chosen), 2))
+        keeps = old and (not claim.chosen or old in (claim.chosen, _joined(claim.chosen, old[-DIGITS:])))
         wanted = old if old and keeps else claim.chosen or claim.proposed
         avoided = used if keeps or claim.chosen else used | reserved
         names[claim.identity] = next(name for name in _variants(claim, wanted) if name not in avoided)
@@ -94,4 +96,4 @@ def _joined(base: str, tail: str) -> str:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGITS]

@@ -9,7 +9,7 @@ from typing import Literal
 from appliance.errors import NotFound, UsageError
 from appliance.exports.names import WANTED, Claim, assign, is_name, propose
 from appliance.exports.rules import ExportOptions, Rule, first_match, never_shared
-from appliance.inventory.model import UsbDevice
+from appliance.inventory.model import UsbDevice, has_serial_of_its_own
 from appliance.usbip.wire import DeviceRecord, InterfaceRecord
 
 
@@ -65,14 +65,8 @@ def plan(
         if e.device and e.device.busid in devices and same(e.device, devices[e.device.busid])
     }
     claims = [
-        Claim(
-            device.identity,
-            propose(device.product or device.product_name, device.ids, device.serial),
-            rule.name,
-            kept.get(busid),
-        )
+        Claim(devices[busid].identity, proposal(devices[busid]), rule.name, kept.get(busid))
         for busid, rule in shared.items()
-        for device in (devices[busid],)
     ]
     names = assign(claims, remembered or {}, (gadget.name for gadget in gadgets))
     exports = [export_of(devices[busid], names[devices[busid].identity], shared[busid]) for busid in shared]
@@ -135,6 +129,11 @@ class Exports:
 
 def export_of(device: UsbDevice, name: str, rule: Rule) -> Export:
     return Export(name, "device", rule.options, rule.id, lambda: record(device, name), device)
+
+
+def proposal(device: UsbDevice) -> str:
+    serial = device.serial if has_serial_of_its_own(device.serial) else None
+    return propose(device.product or device.product_name, device.ids, serial)
 
 
 def same(one: UsbDevice, other: UsbDevice) -> bool:

@@ -34,6 +34,7 @@ LONGEST_IDLE = 7 * 86400
 
 _PATH = r"[0-9]{1,3}-[0-9]{1,3}(\.[0-9]{1,3}){0,6}"
 _BUSID = rf"{_PATH}|usb[0-9]{{1,3}}"
+_CLASS = "|".join(CLASSES) + f"|(?!{HUB_CLASS:02x})[0-9a-fA-F]{{2}}"
 _IDS = "[0-9a-fA-F]{4}:[0-9a-fA-F]{4}"
 
 
@@ -46,14 +47,6 @@ def shaped(pattern: str, wanted: str) -> Kind:
         return str(found)
 
     return Kind(wanted, parse)
-
-
-def _class(found: object) -> str:
-    require(isinstance(found, str))
-    word = str(found)
-    code = CLASSES.get(word) or int(word, 16)
-    require((word in CLASSES or len(word) == 2) and 0 <= code != HUB_CLASS)
-    return word
 
 
 def _name(found: object) -> str:
@@ -81,7 +74,7 @@ RULE_KEYS = (
         " two rules."),
     Key("port", shaped(_PATH, 'the path of a port such as "1-1.3"'), None,
         "Whatever is plugged into this port, now and later; if that is a hub, everything behind it."),
-    Key("class", Kind("two hex digits (not 09, a hub's) or one of " + ", ".join(CLASSES), _class), None,
+    Key("class", shaped(_CLASS, "two hex digits (not 09, a hub's) or one of " + ", ".join(CLASSES)), None,
         "All devices of this class, or with an interface of it."),
     Key("any", Kind("true (or leave it out)", _yes), None,
         "Every device."),
@@ -113,7 +106,7 @@ def parse_rule(id: str, table: Mapping[str, Any], defaults: ExportOptions = DEFA
     value = read(RULE_KEYS, table)
     conditions = tuple(Condition(key, value[key]) for key in CONDITIONS if value[key] is not None)
     if not conditions:
-        raise BadKey("", f"it does not say which devices; give one of {', '.join(CONDITIONS)}")
+        raise BadKey("", f"which devices? Give one of {', '.join(CONDITIONS)}")
     options = ExportOptions(
         mode=value["mode"] or defaults.mode,
         allow=value["allow"],
@@ -128,7 +121,7 @@ def shared_rule(id: str, table: Mapping[str, Any], defaults: ExportOptions = DEF
     try:
         return parse_rule(id, table, defaults)
     except BadKey as error:
-        raise UsageError(f"share: {error.key}: {error}" if error.key else f"share: {error}") from None
+        raise UsageError(f"share: {error}") from None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,179 @@
+"""What `twinhub share` made, names and the audit trail outlive the daemon."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.errors import NotFound, Refused, Unavailable
+from appliance.exports import store as module
+from appliance.exports.store import AuditEntry, Store
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "twinhub.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    opened = Store(path, clock=iter(range(1000, 10_000)).__next__)
+    yield opened
+    opened.close()
+
+
+def test_rules_come_newest_first(store: Store) -> None:
+    assert store.add_rule({"hub": "1-1"}) == "share-1"
+    assert store.add_rule({"serial": "A1", "name": "lab"}) == "share-2"
+    assert store.rules() == [("share-2", {"serial": "A1", "name": "lab"}), ("share-1", {"hub": "1-1"})]
+
+
+def test_a_rule_replaces_the_one_with_the_same_conditions(store: Store) -> None:
+    store.add_rule({"serial": "A1", "device": "0403:6001", "exclude": True})
+    store.add_rule({"device": "0403:6001", "serial": "A1", "name": "lab"})
+    assert store.rules() == [("share-2", {"device": "0403:6001", "serial": "A1", "name": "lab"})]
+
+
+def test_the_id_of_a_forgotten_rule_is_not_used_again(store: Store) -> None:
+    store.forget_rule(store.add_rule({"hub": "1-1"}))
+    assert store.add_rule({"hub": "1-1"}) == "share-2"
+
+
+@pytest.mark.parametrize("id", ["share-9", "config-1", "share-", "x"])
+def test_a_rule_that_is_not_there_cannot_be_forgotten(store: Store, id: str) -> None:
+    with pytest.raises(NotFound, match=f"there is no rule {id}"):
+        store.forget_rule(id)
+
+
+def test_names_are_remembered_and_replaced(store: Store) -> None:
+    store.remember_names({"A": "pen", "B": "lab"})
+    store.remember_names({"B": "lab-2"})
+    assert store.names() == {"A": "pen", "B": "lab-2"}
+
+
+def test_the_audit_trail_tells_who_did_what_and_when(store: Store) -> None:
+    store.note("share", "share-1", "uid 0: --hub 1-1")
+    store.note("attach", "lab", "10.0.0.7")
+    assert store.audit() == [
+        AuditEntry(1000, "share", "share-1", "uid 0: --hub 1-1"),
+        AuditEntry(1001, "attach", "lab", "10.0.0.7"),
+    ]
+    assert [entry.action for entry in store.audit(limit=1)] == ["attach"]
+
+
+def test_everything_is_there_after_a_restart(store: Store, path: Path) -> None:
+    store.add_rule({"hub": "1-1"})
+    store.remember_names({"A": "pen"})
+    store.note("share", "share-1")
+    store.close()
+    again = Store(path)
+    assert (again.rules(), again.names()) == ([("share-1", {"hub": "1-1"})], {"A": "pen"})
+    assert len(again.audit()) == 1
+    again.close()
+
+
+def test_what_was_done_survives_a_power_cut(store: Store, path: Path, tmp_path: Path) -> None:
+    store.add_rule({"hub": "1-1"})
+    frozen = tmp_path / "frozen"
+    shutil.copytree(path.parent, frozen)
+    after = Store(frozen / path.name)
+    assert after.rules() == [("share-1", {"hub": "1-1"})]
+    after.close()
+
+
+def test_every_commit_waits_for_the_disk(store: Store) -> None:
+    assert store._database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert store._database.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_nothing_grows_without_bound(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_RULES", 3)
+    monkeypatch.setattr(module, "MAX_NAMES", 3)
+    monkeypatch.setattr(module, "MAX_AUDIT", 3)
+    for n in range(5):
+        store.note("kick", str(n))
+        store.remember_names({f"device {n}": f"name-{n}"})
+    assert [entry.target for entry in store.audit()] == ["2", "3", "4"]
+    assert sorted(store.names()) == ["device 2", "device 3", "device 4"]
+    for n in range(3):
+        store.add_rule({"serial": str(n)})
+    with pytest.raises(Refused, match="there are 3 rules already"):
+        store.add_rule({"serial": "3"})
+    assert store.add_rule({"serial": "2", "name": "lab"}) == "share-4"
+
+
+def test_a_refused_rule_changes_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.add_rule({"serial": "1"})
+    monkeypatch.setattr(module, "MAX_RULES", 0)
+    with pytest.raises(Refused):
+        store.add_rule({"serial": "1", "name": "lab"})
+    assert store.rules() == [("share-1", {"serial": "1"})]
+
+
+def test_calls_may_come_from_any_thread(store: Store) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda n: store.note("kick", str(n)), range(40)))
+    assert len(store.audit()) == 40
+
+
+def test_a_directory_that_cannot_be_made_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(Unavailable, match=r"cannot use .*file/twinhub\.db: .*must exist, be writable"):
+        Store(tmp_path / "file" / "twinhub.db")
+
+
+def test_a_damaged_file_is_named_with_what_to_do(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(
+        Unavailable, match=r"is damaged: .* Move it away .* those of the configuration file are not"
+    ):
+        Store(path)
+
+
+def test_a_file_of_another_version_is_left_alone(store: Store, path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE schema SET version = 99")
+    database.close()
+    with pytest.raises(Unavailable, match="another version of Twinhub"):
+        Store(path)
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("healthy") / "twinhub.db"
+    store = Store(path)
+    store.add_rule({"hub": "1-1"})
+    store.note("share", "share-1")
+    store.close()
+    return path.read_bytes()
+
+
+@given(data=st.data())
+def test_a_file_damaged_anywhere_opens_or_is_refused_in_a_sentence(
+    healthy: bytes, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    damaged = bytearray(healthy)
+    for _ in range(data.draw(st.integers(1, 8))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("damaged") / "twinhub.db"
+    path.write_bytes(
+        damaged[: data.draw(st.integers(0, len(damaged)))] if data.draw(st.booleans()) else damaged
+    )
+    try:
+        store = Store(path)
+    except Unavailable:
+        return
+    try:
+        store.rules(), store.names(), store.audit()
+    except Unavailable:
+        pass
+    finally:
+        store.close()
