@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import sys
@@ -16,7 +15,6 @@ from appliance.cli.daemon_client import DaemonClient
 from appliance.cli.text import moment, safe
 from appliance.errors import NotPermitted, Unavailable
 from appliance.inventory.model import UsbDevice, device_from_json
-from appliance.inventory.sysfs import read_devices
 from appliance.inventory.tree import render
 
 Json = dict[str, Any]
@@ -29,10 +27,7 @@ def devices(args: Namespace) -> None:
         told = client.get("/api/devices")
     except (Unavailable, NotPermitted) as error:
         print(f"twinhub: without what is shared, because {error}", file=sys.stderr)
-        if args.watch:
-            asyncio.run(watch_sysfs(args))
-        else:
-            show_all(args, unshared(read_devices().values()))
+        look_at_sysfs(args)
         return
     if args.watch:
         watch_daemon(args, client)
@@ -97,6 +92,17 @@ def watch_daemon(args: Namespace, client: DaemonClient) -> None:
         for event in events:
             if event["event"].startswith("device."):
                 show_event(args, event)
+
+
+def look_at_sysfs(args: Namespace) -> None:
+    import asyncio
+
+    from appliance.inventory.sysfs import read_devices
+
+    if args.watch:
+        asyncio.run(watch_sysfs(args))
+    else:
+        show_all(args, unshared(read_devices().values()))
 
 
 async def watch_sysfs(args: Namespace) -> None:

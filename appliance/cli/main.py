@@ -72,7 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     args = parser_for(words).parse_args(words)
     try:
-        return args.run(args) or 0
+        code = args.run(args) or 0
+        sys.stdout.flush()
+        return int(code)
     except TwinhubError as error:
         print(f"twinhub: {error}", file=sys.stderr)
         return error.exit_code
