@@ -10,9 +10,9 @@ from typing import Any
 from appliance.errors import Unavailable, UsageError
 from gadgets.usb.class_descriptors import HID, HidDescriptor
 from gadgets.usb.configuration import AlternateSetting
-from gadgets.usb.descriptors import DescriptorType
 from gadgets.usb.function import Answer, Function
 from gadgets.usb.numbering import Numbering
+from gadgets.usb.shape import DescriptorType
 from gadgets.usb.strings import Text
 from gadgets.usb.urb import SetupPacket
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from construct import Bytes, Const, GreedyBytes, Int8ul, Int16ul, Int32ul
 
 from appliance.errors import ProtocolError, UsageError
-from gadgets.usb.descriptors import DescriptorType, Shape, split, with_header
+from gadgets.usb.shape import DescriptorType, Shape, split, with_header
 
 
 @dataclass(frozen=True, slots=True)

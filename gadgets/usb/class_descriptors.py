@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from construct import Const, GreedyBytes, Int8ul, Int16ul, Int32ul
 
-from gadgets.usb.descriptors import DescriptorType, Shape
+from gadgets.usb.shape import DescriptorType, Shape
 
 
 @dataclass(frozen=True, slots=True)

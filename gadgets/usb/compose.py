@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from appliance.errors import UsageError
 from gadgets.usb.capabilities import Capability, SuperSpeedCapability, Usb2Extension
 from gadgets.usb.configuration import AlternateSetting, Configuration
-from gadgets.usb.control import DescriptorSet
+from gadgets.usb.descriptor_set import DescriptorSet
 from gadgets.usb.descriptors import DeviceDescriptor
 from gadgets.usb.device import GadgetDevice
 from gadgets.usb.function import Function

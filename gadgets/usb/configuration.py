@@ -17,11 +17,10 @@ from gadgets.usb.descriptors import (
     INTERFACE,
     Association,
     ConfigurationHeader,
-    DescriptorType,
     Endpoint,
     InterfaceHeader,
-    split,
 )
+from gadgets.usb.shape import DescriptorType, split
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,64 +12,19 @@ SET_DESCRIPTOR.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gadgets.usb.capabilities import Capability, emit_bos
-from gadgets.usb.configuration import AlternateSetting, Configuration, emit
-from gadgets.usb.descriptors import (
-    DEVICE,
-    QUALIFIER,
-    DescriptorType,
-    DeviceDescriptor,
-    DeviceQualifier,
-)
+from gadgets.usb.configuration import AlternateSetting, Configuration
+from gadgets.usb.descriptor_set import DescriptorSet
 from gadgets.usb.function import Answer
-from gadgets.usb.strings import Strings
+from gadgets.usb.shape import DescriptorType
 from gadgets.usb.urb import Recipient, RequestKind, SetupPacket, Speed, TransferType
 
 ENDPOINT_HALT = FUNCTION_SUSPEND = 0
 REMOTE_WAKEUP = 1
 U1_ENABLE, U2_ENABLE, LTM_ENABLE = 48, 49, 50
 PORT_RESET = 4
-
-
-@dataclass(frozen=True)
-class DescriptorSet:
-    """Everything a device says of itself at one speed. `other_speed`: its configurations at the other one
-    of full and high, where it has them."""
-
-    speed: Speed
-    device: DeviceDescriptor
-    configurations: tuple[Configuration, ...]
-    strings: Strings
-    capabilities: tuple[Capability, ...] = ()
-    other_speed: tuple[Configuration, ...] = ()
-
-    def table(self) -> dict[tuple[int, int, int], bytes]:
-        """(type, index, language) → descriptor; the language is 0 for all but strings."""
-        found = {(DescriptorType.DEVICE, 0, 0): DEVICE.emit(self.device)}
-        for index, configuration in enumerate(self.configurations):
-            found[DescriptorType.CONFIGURATION, index, 0] = emit(configuration)
-        for (index, language), text in self.strings.descriptors().items():
-            found[DescriptorType.STRING, index, language] = text
-        if self.capabilities:
-            found[DescriptorType.BOS, 0, 0] = emit_bos(self.capabilities)
-        for index, configuration in enumerate(self.other_speed):
-            kind = DescriptorType.OTHER_SPEED_CONFIGURATION
-            found[kind, index, 0] = emit(configuration, kind)
-        if self.other_speed:
-            found[DescriptorType.DEVICE_QUALIFIER, 0, 0] = QUALIFIER.emit(
-                DeviceQualifier(
-                    self.device.bcd_usb,
-                    self.device.device_class,
-                    self.device.subclass,
-                    self.device.protocol,
-                    self.device.max_packet_size,
-                    len(self.other_speed),
-                )
-            )
-        return {(int(kind), index, language): data for (kind, index, language), data in found.items()}
+_MAY_WAKE = 0x200
 
 
 class Behind(Protocol):
@@ -97,7 +52,7 @@ class ControlPipe:
 
     def __init__(self, descriptors: DescriptorSet, behind: Behind) -> None:
         self.descriptors = descriptors
-        self._table = descriptors.table()
+        self._table = descriptors.table
         self._behind = behind
         self.reset()
 
@@ -107,12 +62,12 @@ class ControlPipe:
         self.configuration: Configuration | None = None
         self._alternates: dict[int, AlternateSetting] = {}
         self._features: set[int] = set()
-        self._suspended_functions: set[int] = set()
+        self._waking: set[int] = set()
 
     @property
     def remote_wakeup(self) -> bool:
-        """The host allows the device to wake it."""
-        return REMOTE_WAKEUP in self._features
+        """The host allows the device to wake it: as a whole, or from SuperSpeed on by function."""
+        return REMOTE_WAKEUP in self._features or bool(self._waking)
 
     @property
     def settings(self) -> list[AlternateSetting]:
@@ -138,7 +93,7 @@ class ControlPipe:
     def _get_device_status(self, setup: SetupPacket, data: bytes) -> Answer:
         if setup.value or setup.index:
             return None
-        bits = self._self_powered() | self.remote_wakeup << 1
+        bits = self._self_powered() | (REMOTE_WAKEUP in self._features) << 1
         for bit, feature in ((2, U1_ENABLE), (3, U2_ENABLE), (4, LTM_ENABLE)):
             bits |= (feature in self._features) << bit
         return bits.to_bytes(2, "little")
@@ -163,8 +118,12 @@ class ControlPipe:
         if setup.index or self.configuration is None:
             return False
         if setup.value == REMOTE_WAKEUP:
-            return self.configuration.attributes & Configuration.REMOTE_WAKEUP != 0
+            return self._can_wake()
         return setup.value in (U1_ENABLE, U2_ENABLE, LTM_ENABLE) and self.descriptors.speed >= Speed.SUPER
+
+    def _can_wake(self) -> bool:
+        configuration = self.configuration
+        return configuration is not None and configuration.attributes & Configuration.REMOTE_WAKEUP != 0
 
     def _set_address(self, setup: SetupPacket, data: bytes) -> Answer:
         if setup.value > 127 or setup.index or setup.length or self.configuration:
@@ -184,7 +143,7 @@ class ControlPipe:
         found = [c for c in self.descriptors.configurations if c.value == setup.value]
         if setup.value and not found:
             return None
-        self._suspended_functions.clear()
+        self._waking.clear()
         self._enter(found[0] if found and setup.value else None)
         self._behind.configure(self.configuration)
         return b""
@@ -201,16 +160,21 @@ class ControlPipe:
     # To an interface
 
     def _get_interface_status(self, setup: SetupPacket, data: bytes) -> Answer:
-        return b"\x00\x00" if setup.index in self._alternates and not setup.value else None
+        """From SuperSpeed on: may wake the host, is allowed to. USB 3.2 §9.4.5."""
+        if setup.value or setup.index not in self._alternates:
+            return None
+        capable = self.descriptors.speed >= Speed.SUPER and self._can_wake()
+        return bytes((capable | (setup.index in self._waking) << 1, 0))
 
     def _interface_feature(self, setup: SetupPacket, data: bytes) -> Answer:
-        """FUNCTION_SUSPEND, from SuperSpeed on; the high byte of wIndex are its options. USB 3.2 §9.4.9."""
+        """FUNCTION_SUSPEND, from SuperSpeed on; bit 9 of wIndex allows to wake the host. USB 3.2 §9.4.9."""
         interface = setup.index & 0xFF
         known = setup.value == FUNCTION_SUSPEND and self.descriptors.speed >= Speed.SUPER
         if not known or interface not in self._alternates:
             return None
-        suspend = setup.request == _SET_FEATURE and setup.index >> 8 & 1
-        (self._suspended_functions.add if suspend else self._suspended_functions.discard)(interface)
+        self._waking.discard(interface)
+        if setup.request == _SET_FEATURE and setup.index & _MAY_WAKE and self._can_wake():
+            self._waking.add(interface)
         return b""
 
     def _get_interface(self, setup: SetupPacket, data: bytes) -> Answer:
@@ -266,7 +230,7 @@ class ControlPipe:
             "configuration": self.configuration.value if self.configuration else 0,
             "alternates": [[s.interface, s.alternate] for s in self.settings],
             "features": sorted(self._features),
-            "suspended_functions": sorted(self._suspended_functions),
+            "waking": sorted(self._waking),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -279,7 +243,7 @@ class ControlPipe:
             if setting:
                 self._alternates[interface] = setting
         self._features = set(state["features"])
-        self._suspended_functions = set(state["suspended_functions"])
+        self._waking = set(state["waking"])
 
 
 _GET_STATUS, _CLEAR_FEATURE, _SET_FEATURE, _SET_ADDRESS = 0, 1, 3, 5

@@ -15,12 +15,14 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from hashlib import sha256
 from typing import Any, Protocol
 
 from appliance.errors import UsageError
 from gadgets.usb.configuration import AlternateSetting, Configuration
-from gadgets.usb.control import ControlPipe, DescriptorSet
+from gadgets.usb.control import ControlPipe
+from gadgets.usb.descriptor_set import DescriptorSet
 from gadgets.usb.descriptors import DeviceDescriptor
 from gadgets.usb.function import Answer, Function
 from gadgets.usb.pipes import Pipes
@@ -260,7 +262,7 @@ class GadgetDevice:
     def snapshot(self) -> dict[str, Any]:
         """Its whole state between two inputs, as plain values and bytes; events are output, not state."""
         return {
-            "definition": self._definition(),
+            "definition": self._definition,
             "attached": self.attached,
             "suspended": self.suspended,
             "control": self._control.snapshot(),
@@ -270,7 +272,7 @@ class GadgetDevice:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on where the snapshot was taken. Raises UsageError for one of another definition."""
-        if state["definition"] != self._definition():
+        if state["definition"] != self._definition:
             raise UsageError("the snapshot is of a device with other descriptors")
         self._pipes.forget_all()
         self._events.clear()
@@ -282,9 +284,10 @@ class GadgetDevice:
         for function, saved in zip(self.functions, state["functions"], strict=True):
             function.restore(saved)
 
+    @cached_property
     def _definition(self) -> str:
         """A digest of all descriptors: the same definition, the same digest."""
-        table = sorted(self.descriptors.table().items())
+        table = sorted(self.descriptors.table.items())
         return sha256(repr((int(self.speed), table)).encode()).hexdigest()
 
 

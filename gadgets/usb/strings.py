@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from appliance.errors import ProtocolError, UsageError
-from gadgets.usb.descriptors import DescriptorType, with_header
+from gadgets.usb.shape import DescriptorType, with_header
 
 ENGLISH_US = 0x0409
 GERMAN = 0x0407

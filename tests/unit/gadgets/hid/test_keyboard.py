@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from appliance.errors import TwinhubError, Unavailable, UsageError
 from gadgets.hid.function import MAX_WAITING
-from gadgets.hid.keyboard import Keyboard, Press, Release, TypeText, keyboard
+from gadgets.hid.keyboard import Press, Release, TypeText, keyboard
 from gadgets.hid.report import KEYBOARD_REPORT_DESCRIPTOR, Leds, keyboard_report
 from gadgets.hid.usages import KEYS
 from gadgets.usb.class_descriptors import HID
@@ -227,7 +227,3 @@ def test_any_text_is_typed_wholly_or_refused_wholly(text: str, layout: str) -> N
     reports = fetched(host)
     assert len(reports) % 2 == 0
     assert set(reports[1::2]) <= {"00 00 00"}
-
-
-def test_a_keyboard_is_a_function_like_any_other() -> None:
-    assert {kind.__name__ for kind in Keyboard.inputs} == {"Press", "Release", "TypeText"}

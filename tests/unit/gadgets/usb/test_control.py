@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gadgets.usb.capabilities import parse_bos
-from gadgets.usb.configuration import Configuration, parse_configuration
-from gadgets.usb.control import DescriptorSet
+from gadgets.usb.configuration import parse_configuration
 from gadgets.usb.descriptors import DEVICE, QUALIFIER
 from gadgets.usb.device import BusEvent, GadgetDevice
 from gadgets.usb.strings import parse_languages, parse_string
@@ -232,6 +231,15 @@ def test_superspeed_knows_its_own_requests(host: Host, super_host: Host) -> None
     assert super_host.control("01 01 0000 0000 0000") == b""
 
 
+def test_superspeed_functions_may_wake_the_host_if_they_can_and_are_allowed() -> None:
+    host = Host(bench(Speed.SUPER, remote_wakeup=True)[0])
+    assert host.control("81 00 0000 0000 0002") == b"\x01\x00"
+    assert host.control("01 03 0000 0300 0000") == b""
+    assert host.control("81 00 0000 0000 0002") == b"\x03\x00"
+    assert host.control("01 01 0000 0000 0000") == b""
+    assert host.control("81 00 0000 0000 0002") == b"\x01\x00"
+
+
 # Who answers what
 
 
@@ -291,11 +299,3 @@ def test_a_device_without_configurations_still_answers() -> None:
     host = Host(GadgetDevice(replace(known, configurations=()), [], {}), configured=False)
     assert host.control("80 00 0000 0000 0002") == b"\x00\x00"
     assert host.control("00 09 0001 0000 0000") is None
-
-
-def test_a_descriptor_set_is_a_table() -> None:
-    """For the eye of who reads it: every descriptor under (type, index, language)."""
-    table = bench()[0].descriptors.table()
-    assert {(kind, index) for kind, index, _ in table} >= {(1, 0), (2, 0), (3, 0), (3, 1)}
-    assert isinstance(bench()[0].descriptors, DescriptorSet)
-    assert isinstance(bench()[0].configurations[0], Configuration)

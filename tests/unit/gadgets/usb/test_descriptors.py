@@ -22,7 +22,8 @@ from gadgets.usb.capabilities import (
     parse_bos,
 )
 from gadgets.usb.class_descriptors import CDC_UNION, HID, CdcUnion, HidDescriptor
-from gadgets.usb.descriptors import DEVICE, ENDPOINT, DeviceDescriptor, Endpoint, Shape, split
+from gadgets.usb.descriptors import DEVICE, ENDPOINT, DeviceDescriptor, Endpoint
+from gadgets.usb.shape import Shape, split
 from gadgets.usb.strings import Strings, emit_string, parse_languages, parse_string
 
 SHAPES = [
