@@ -22,7 +22,6 @@ from typing import Final
 
 from appliance.errors import TwinhubError, Unavailable, describe
 from appliance.sessions import software as software  # so that gadgets' workers share it too
-from appliance.sessions.endpoints import Selection
 from appliance.sessions.state import SessionSpec, SessionState
 from appliance.sessions.worker import Worker
 
@@ -58,7 +57,7 @@ def work(spec: SessionSpec, fds: Sequence[int]) -> None:
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         listener, *sockets = (socket.socket(fileno=fd) for fd in fds)
-        Worker(SessionState(spec, Selection(spec.configuration)), listener, sockets).run()
+        Worker(SessionState.begin(spec), listener, sockets).run()
         code = 0
     except BaseException:
         logging.getLogger(__name__).exception("the worker of session %s failed", spec.id)

@@ -14,12 +14,12 @@ Stub → client (`Downstream`):
 6. RET_UNLINK takes the unlinked URB off the pending ones: there will be no RET_SUBMIT (stub_tx.c).
 
 This is a hot path: the usual header costs one `unpack_from`, one look-up, one entry. Counting waits in
-`Downstream.done` until the shell, having sent, calls `Relay.settle()`.
+`Downstream.done` until the shell calls `Relay.settle()`, which it does at BATCH answers.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from struct import Struct
 from typing import Final
 
@@ -44,41 +44,43 @@ CMD_SUBMIT, CMD_UNLINK, RET_SUBMIT, RET_UNLINK = 1, 2, 3, 4
 LENGTH_LIMIT: Final = 16 << 20
 PACKET_LIMIT: Final = 1024
 IN_FLIGHT_LIMIT: Final = 4096
-REMEMBERED: Final = 64
-"""Batches of answered URBs that are remembered, to tell the size of an answer given twice."""
+BATCH: Final = 64
+"""Answers that are counted at once; they are remembered for as long again, should one be given twice."""
 
 # `target` is direction and endpoint number in one: direction << 32 | ep.
-_SUBMIT = Struct(">IIIQ4xi4xi")  # command seqnum devid target length packets
+_submit = Struct(">IIIQ4xi4xi").unpack_from  # command seqnum devid target length packets
 _SUBMIT_WHOLE = Struct(">IIIQIiiii8s")  # … flags length start_frame packets interval setup
-_ANSWER = Struct(">II12xii4xi")  # command seqnum status actual_length packets
+_answer = Struct(">II12xii4xi").unpack_from  # command seqnum status actual_length packets
 _REFUSAL = Struct(">II12xiiii12x")  # command seqnum status actual_length start_frame packets
 _WORD = Struct(">I")
 
 Pending = tuple[Endpoint, int, int, int]
 """endpoint, length, packets, monotonic ns at which it was forwarded"""
-Done = tuple[int, Endpoint, int, int, int]
-"""seqnum, endpoint, when it was forwarded, status, actual_length"""
+Done = tuple[int, Endpoint, int, int, int, int]
+"""seqnum, endpoint, when it was forwarded, when it was answered (0: unlinked), status, actual_length"""
 
 
 class Upstream(Half):
     """Client → stub."""
 
-    __slots__ = ("relay",)
+    __slots__ = ("devid", "find", "pending", "relay")
 
     def __init__(self, relay: Relay, state: HalfState) -> None:
         super().__init__(state)
-        self.relay = relay
+        self.relay, self.devid = relay, relay.spec.devid
+        self.pending, self.find = relay.pending, relay.endpoints.get
 
-    def scan(self, now: int) -> None:
-        relay, buffer, at = self.relay, self.buffer, self.due
-        pending, find, devid = relay.pending, relay.endpoints.get, relay.spec.devid
-        unpack = _SUBMIT.unpack_from
+    def received(self, count: int, now: int) -> None:
+        self.end += count
+        if self.owed:
+            self.drop(0, self.owed)
+        pending, buffer, at = self.pending, self.buffer, self.due
         last = self.end - HEADER
         while at <= last:
-            command, seqnum, named, target, length, packets = unpack(buffer, at)
-            if named != devid:
-                _WORD.pack_into(buffer, at + 8, devid)
-            endpoint = find(target)
+            command, seqnum, devid, target, length, packets = _submit(buffer, at)
+            if devid != self.devid:
+                _WORD.pack_into(buffer, at + 8, self.devid)
+            endpoint = self.find(target)
             if (
                 command == CMD_SUBMIT
                 and endpoint is not None
@@ -92,9 +94,10 @@ class Upstream(Half):
             else:
                 at += self.judge(at, now)
                 last = self.end - HEADER
-        self.settle_at(at)
-        if len(pending) + len(relay.unlinks) > IN_FLIGHT_LIMIT:
+        if len(pending) > IN_FLIGHT_LIMIT:
             raise ProtocolError(f"the client has more than {IN_FLIGHT_LIMIT} URBs in flight")
+        end = self.end
+        self.ready, self.due = (at, 0) if at < end else (end, at - end)
 
     def judge(self, at: int, now: int) -> int:
         """Any header at `at`; returns how many bytes to forward: those of the whole PDU, or 0 (cut out)."""
@@ -105,6 +108,8 @@ class Upstream(Half):
         if seqnum in relay.pending or seqnum in relay.unlinks:
             raise ProtocolError(f"the client used seqnum {seqnum} again while it was in flight")
         if command == CMD_UNLINK:
+            if len(relay.unlinks) >= IN_FLIGHT_LIMIT:
+                raise ProtocolError(f"the client has more than {IN_FLIGHT_LIMIT} URBs in flight")
             relay.unlinks[seqnum] = flags  # the same place holds unlink_seqnum
             return HEADER
         if command != CMD_SUBMIT:
@@ -140,35 +145,38 @@ class Upstream(Half):
 class Downstream(Half):
     """Stub → client."""
 
-    __slots__ = ("done", "relay")
+    __slots__ = ("done", "pending", "relay")
 
     def __init__(self, relay: Relay, state: HalfState) -> None:
         super().__init__(state)
-        self.relay = relay
+        self.relay, self.pending = relay, relay.pending
         self.done: list[Done] = []
 
-    def scan(self, now: int) -> None:
-        relay, buffer, done, at = self.relay, self.buffer, self.done, self.due
-        if relay.answers and at <= self.end:
+    def received(self, count: int, now: int) -> None:
+        self.end += count
+        if self.owed:
+            self.drop(0, self.owed)
+        buffer, at = self.buffer, self.due
+        if self.relay.answers and at <= self.end:
             at += self.insert_answers(at)
-        take, unpack = relay.pending.pop, _ANSWER.unpack_from
         last = self.end - HEADER
         while at <= last:
-            command, seqnum, status, actual, _ = unpack(buffer, at)
-            entry = take(seqnum, None) if command == RET_SUBMIT else None
+            command, seqnum, status, actual, _ = _answer(buffer, at)
+            entry = self.pending.pop(seqnum, None) if command == RET_SUBMIT else None
             if entry is not None and entry[0].simple and 0 <= actual <= entry[1]:
                 endpoint, _, _, began = entry
-                done.append((seqnum, endpoint, began, status, actual))
+                self.done.append((seqnum, endpoint, began, now, status, actual))
                 at += HEADER + actual if endpoint.inbound else HEADER
             else:
-                at += self.judge(at, entry)
+                at += self.judge(at, entry, now)
                 last = self.end - HEADER
-        self.settle_at(at)
+        end = self.end
+        self.ready, self.due = (at, 0) if at < end else (end, at - end)
 
-    def judge(self, at: int, entry: Pending | None) -> int:
+    def judge(self, at: int, entry: Pending | None, now: int) -> int:
         """Any header at `at`, and what was pending for it; returns how many bytes to forward (0: cut out)."""
         relay = self.relay
-        command, seqnum, status, actual, packets = _ANSWER.unpack_from(self.buffer, at)
+        command, seqnum, status, actual, packets = _answer(self.buffer, at)
         if command == RET_UNLINK:
             return self.judge_unlink(at, seqnum)
         if command != RET_SUBMIT:
@@ -177,7 +185,7 @@ class Downstream(Half):
             )
         if entry is None:
             relay.dropped += 1
-            self.drop(at, relay.size_of_unknown(seqnum, actual, packets, self.done))
+            self.drop(at, relay.size_of_unknown(seqnum, actual, packets))
             return 0
         endpoint, length, asked, began = entry
         isochronous = endpoint.type == TransferType.ISOCHRONOUS
@@ -185,7 +193,7 @@ class Downstream(Half):
             raise ProtocolError(
                 f"the device answered {actual} bytes, {packets} packets to an URB of {length}, {asked}"
             )
-        self.done.append((seqnum, endpoint, began, status, actual))
+        self.done.append((seqnum, endpoint, began, now, status, actual))
         if (before := relay.undo.pop(seqnum, None)) and status < 0:
             relay.select(before)
         return HEADER + (actual if endpoint.inbound else 0) + (16 * packets if isochronous else 0)
@@ -197,9 +205,8 @@ class Downstream(Half):
             self.drop(at, HEADER)
             return 0
         if entry := relay.pending.pop(target, None):
-            entry[0].counters.unlinked += 1
             relay.undo.pop(target, None)
-            relay.recent.append([(target, entry[0], entry[3], 0, 0)])
+            self.done.append((target, entry[0], entry[3], 0, 0, 0))
         return HEADER
 
     def insert_answers(self, at: int) -> int:
@@ -215,7 +222,7 @@ class Downstream(Half):
 class Relay:
     """Both directions of one session and what they share. `state` may be that of an earlier worker."""
 
-    def __init__(self, state: SessionState) -> None:
+    def __init__(self, state: SessionState, now: int = 0) -> None:
         self.spec = state.spec
         self.telemetry = Telemetry.thaw(state.counters)
         self.described = scan(state.spec.descriptors)
@@ -235,13 +242,14 @@ class Relay:
         self.undo = dict(state.undo)
         self.answers = bytearray(state.answers)
         self.dropped = state.dropped
-        self.recent: deque[list[Done]] = deque(maxlen=REMEMBERED)
+        self.active_at = now
+        self.settled: list[Done] = []
         self.up = Upstream(self, state.up)
         self.down = Downstream(self, state.down)
 
     @classmethod
     def begin(cls, spec: SessionSpec) -> Relay:
-        return cls(SessionState(spec, Selection(spec.configuration)))
+        return cls(SessionState.begin(spec))
 
     def select(self, selection: Selection) -> None:
         """The active endpoints become those of `selection`."""
@@ -273,37 +281,36 @@ class Relay:
         self.answers += _REFUSAL.pack(RET_SUBMIT, seqnum, status, 0, 0, min(packets, 0))
         self.telemetry.of((target >> 32) << 7 | target & 0x0F).refused += 1
 
-    def size_of_unknown(self, seqnum: int, actual: int, packets: int, done: list[Done]) -> int:
+    def size_of_unknown(self, seqnum: int, actual: int, packets: int) -> int:
         """How long the answer to an URB that is not pending is. ProtocolError when nobody can know."""
-        for batch in (done, *self.recent):
-            for known, endpoint, *_ in batch:
-                if known == seqnum and actual >= 0:
-                    isochronous = endpoint.type == TransferType.ISOCHRONOUS
-                    return HEADER + (actual if endpoint.inbound else 0) + (16 * max(packets, 0) * isochronous)
+        for known, endpoint, *_ in (*self.settled, *self.down.done):
+            if known == seqnum and actual >= 0:
+                isochronous = endpoint.type == TransferType.ISOCHRONOUS
+                return HEADER + (actual if endpoint.inbound else 0) + (16 * max(packets, 0) * isochronous)
         if actual or packets > 0:
             raise ProtocolError(
                 f"the device's side sent {actual} bytes for seqnum {seqnum}, which nobody asked for"
             )
         return HEADER
 
-    def settle(self, now: int) -> bool:
-        """Count what was answered since the last call. Returns whether any of it carried bytes."""
-        done = self.down.done
-        if not done:
-            return False
-        self.down.done = []
-        self.recent.append(done)
-        carried = 0
-        for _, endpoint, began, status, actual in done:
-            endpoint.counters.count(now - began, status, actual)
-            carried |= actual
-        return carried > 0
+    def settle(self) -> None:
+        """Count what was answered since the last call; `active_at` is then when bytes last moved."""
+        self.settled, self.down.done = self.down.done, []
+        for _, endpoint, began, answered, status, actual in self.settled:
+            if not answered:
+                endpoint.counters.unlinked += 1
+                continue
+            endpoint.counters.count(answered - began, status, actual)
+            if actual:
+                self.active_at = answered
 
     def stats(self) -> dict[str, object]:
+        self.settle()
         in_flight = Counter(endpoint.address for endpoint, *_ in self.pending.values())
         return {**self.telemetry.report(in_flight), "dropped": self.dropped}
 
     def freeze(self) -> SessionState:
+        self.settle()
         return SessionState(
             spec=self.spec,
             selection=self.selection,

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable
+from time import monotonic_ns
 from typing import Any, Final
 
 from appliance.errors import UsageError
 from appliance.sessions.capture import Capture
 from appliance.sessions.half import Half
 from appliance.sessions.loop import IN, OUT, Ended, Loop
-from appliance.sessions.relay import Relay
+from appliance.sessions.relay import BATCH, Relay
 from appliance.sessions.state import SessionState
 from appliance.sessions.tap import Tap
 
@@ -21,33 +21,37 @@ CLIENT_GONE, STUB_GONE = "the client hung up", "the device is gone"
 class Flow:
     """One byte direction between two non-blocking sockets; a slow sink stops the reading of its source."""
 
-    def __init__(self, half: Half, source: socket.socket, sink: socket.socket, eof: str, lost: str) -> None:
-        self.half, self.source, self.sink = half, source, sink
+    def __init__(
+        self,
+        half: Half,
+        source: socket.socket,
+        sink: socket.socket,
+        eof: str,
+        lost: str,
+        on_stall: Callable[[], None],
+    ) -> None:
+        self.half, self.receive, self.send = half, source.recv_into, sink.send
         self.eof, self.lost = eof, lost
         self.stalled = half.ready > 0
+        self.on_stall = on_stall
         self.tap: Callable[[memoryview], None] | None = None
-        self.on_stall: Callable[[], None] | None = None
 
-    def pull(self, now: int) -> None:
+    def pull(self) -> None:
         """The source is readable or has hung up: receive, judge, send."""
         half = self.half
         if half.ready:
             raise Ended(self.eof)  # only a hang-up is told of a source that is not read
         try:
-            count = self.source.recv_into(half.space())
+            count = self.receive(half.space())
         except BlockingIOError:
             return
         except OSError as error:
             raise Ended(f"{self.eof}: {error.strerror}") from None
         if not count:
             raise Ended(self.eof)
-        self.receive(count, now)
-
-    def receive(self, count: int, now: int) -> None:
-        """`count` bytes are in the half's space: judge them, send what may go."""
-        self.half.received(count, now)
+        half.received(count, monotonic_ns())
         if self.tap:
-            self.tap(self.half.outgoing())
+            self.tap(half.outgoing())
         self.push()
 
     def push(self) -> None:
@@ -55,13 +59,13 @@ class Flow:
         half = self.half
         if half.ready:
             try:
-                half.sent(self.sink.send(half.outgoing()))
+                half.sent(self.send(half.outgoing()))
             except BlockingIOError:
                 pass
             except OSError as error:
                 raise Ended(f"{self.lost}: {error.strerror}") from None
-        if self.stalled != (half.ready > 0) and self.on_stall:
-            self.stalled = not self.stalled
+        if half.ready or self.stalled:
+            self.stalled = half.ready > 0
             self.on_stall()
 
 
@@ -70,19 +74,17 @@ class Relayed:
 
     def __init__(self, loop: Loop, state: SessionState, client: socket.socket, stub: socket.socket) -> None:
         self.loop, self.client, self.stub = loop, client, stub
-        self.relay = Relay(state)
-        self.upward = Flow(self.relay.up, client, stub, CLIENT_GONE, STUB_GONE)
-        self.downward = Flow(self.relay.down, stub, client, STUB_GONE, CLIENT_GONE)
+        self.relay = relay = Relay(state, monotonic_ns())
+        self.upward = Flow(relay.up, client, stub, CLIENT_GONE, STUB_GONE, self.watch)
+        self.downward = Flow(relay.down, stub, client, STUB_GONE, CLIENT_GONE, self.watch)
         self.capture: Capture | None = None
-        self.active_at = time.monotonic_ns()
         self.idle_ns: Final = int((state.spec.idle_seconds or 0) * 1e9)
         for sock, handler in ((client, self.on_client), (stub, self.on_stub)):
             sock.setblocking(False)
             loop.watch(sock.fileno(), IN, handler)
-        self.upward.on_stall = self.downward.on_stall = self.watch
         self.watch()
         if self.idle_ns:
-            loop.at(self.active_at + self.idle_ns, self.on_idle)
+            loop.at(relay.active_at + self.idle_ns, self.on_idle)
 
     def watch(self) -> None:
         """Read a source unless its sink is stalled; wait for a stalled sink."""
@@ -92,7 +94,7 @@ class Relayed:
 
     def on_client(self, events: int) -> None:
         if events & ~OUT:
-            self.upward.pull(time.monotonic_ns())
+            self.upward.pull()
         if events & OUT:
             self.downward.push()
         if self.relay.answers:
@@ -100,12 +102,11 @@ class Relayed:
 
     def on_stub(self, events: int) -> None:
         if events & ~OUT:
-            now = time.monotonic_ns()
-            self.downward.pull(now)
-            if self.relay.settle(now):
-                self.active_at = now
+            self.downward.pull()
         if events & OUT:
             self.upward.push()
+        if len(self.relay.down.done) >= BATCH:
+            self.relay.settle()
         if self.relay.answers:
             self.answer()
 
@@ -113,11 +114,13 @@ class Relayed:
         """Our own answers go out as soon as no PDU is on its way to the client."""
         down = self.relay.down
         while self.relay.answers and not down.ready and not down.due:
-            self.downward.receive(0, time.monotonic_ns())
+            down.received(0, monotonic_ns())
+            self.downward.push()
 
     def on_idle(self) -> None:
-        due = self.active_at + self.idle_ns
-        if time.monotonic_ns() >= due:
+        self.relay.settle()
+        due = self.relay.active_at + self.idle_ns
+        if monotonic_ns() >= due:
             raise Ended(f"idle for {self.idle_ns / 1e9:g} s")
         self.loop.at(due, self.on_idle)
 

@@ -17,7 +17,7 @@ from appliance.usbip.stream import Stream
 from appliance.usbip.wire import Unlink
 from gadgets.hid.keyboard import Press, Release, TypeText, keyboard
 from gadgets.usb.device import BusEvent, Device
-from gadgets.usb.urb import Completion, Status, Urb
+from gadgets.usb.urb import Completion, Status, TransferType, Urb
 
 CHUNK: Final = 64 << 10
 
@@ -91,10 +91,9 @@ class Software:
         self.arm()
 
     def submit(self, urb: Urb) -> None:
-        kind = self.device.transfer_type(urb.endpoint)
         self.began[urb.number] = urb, time.monotonic_ns()
         if self.capture:
-            self.capture.submit(urb, kind)
+            self.capture.submit(urb, self.kind(urb))
         self.complete(self.device.submit(urb))
 
     def unlink(self, event: Unlink) -> None:
@@ -119,7 +118,10 @@ class Software:
 
     def tell_capture(self, urb: Urb, done: Completion) -> None:
         if self.capture:
-            self.capture.complete(urb, done, self.device.transfer_type(urb.endpoint))
+            self.capture.complete(urb, done, self.kind(urb))
+
+    def kind(self, urb: Urb) -> TransferType:
+        return self.device.transfer_type(urb.endpoint) or TransferType.BULK
 
     def flush(self) -> None:
         """A client that does not take its answers is not read from meanwhile."""

@@ -106,6 +106,10 @@ class SessionState:
     counters: Mapping[str, Any] = field(default_factory=dict)
     """`Telemetry.freeze`"""
 
+    @classmethod
+    def begin(cls, spec: SessionSpec) -> SessionState:
+        return cls(spec, Selection(spec.configuration))
+
     def to_json(self) -> str:
         return json.dumps(
             {
