@@ -109,7 +109,7 @@ class Exports:
         """By export name, else by the kernel's busid; then reply with `export.record(name)`. NotFound."""
         if export := self._exports.get(name) or self.at(name):
             return export
-        raise NotFound(f"no export is called {name!r}; 'twinhub list' prints those there are")
+        raise NotFound(f"no export is called {name!r}; 'twinhub exports' prints those there are")
 
     def at(self, busid: str) -> Export | None:
         """The export of the device that is plugged in at `busid`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.errors import NotFound, Refused, UsageError
+from appliance.exports.names import is_busid
 from appliance.exports.registry import Exports
 from appliance.exports.rules import Rule, first_match, never_shared
 from appliance.exports.words import command_of, toml_of
@@ -19,12 +20,14 @@ Devices = Mapping[str, UsbDevice]
 def pinned(table: Mapping[str, Any], devices: Devices) -> Table:
     """`table` with the device that is at its busid now in the place of that busid, which a reboot may change.
 
-    NotFound if nothing is plugged in there; Refused if that cannot be shared.
+    NotFound if nothing is plugged in there; Refused if that cannot be shared. What is no busid, or stands
+    beside an identity, stays for `words.shared_rule` to judge.
     """
-    if "busid" not in table:
+    busid = table.get("busid")
+    if not isinstance(busid, str) or not is_busid(busid) or "identity" in table:
         return dict(table)
     rest = {key: value for key, value in table.items() if key != "busid"}
-    return {"identity": shareable(table["busid"], devices).identity} | rest
+    return {"identity": shareable(busid, devices).identity} | rest
 
 
 def shareable(busid: str, devices: Devices) -> UsbDevice:

@@ -23,6 +23,7 @@ VERSION = 1
 MAX_RULES = 1000
 MAX_NAMES = 10_000
 MAX_AUDIT = 10_000
+DAY = 86_400.0
 
 SCHEMA = """
 CREATE TABLE schema (version INTEGER NOT NULL);
@@ -86,8 +87,12 @@ class Store:
             return dict(database.execute("SELECT identity, name FROM names").fetchall())
 
     def remember_names(self, names: Mapping[str, str]) -> None:
+        """Spares the disk: a name that is remembered already is written again at most once a day."""
         now = self._clock()
         with self._transaction() as database:
+            fresh = dict(database.execute("SELECT identity, name FROM names WHERE used > ?", (now - DAY,)))
+            if names.items() <= fresh.items():
+                return
             database.executemany(
                 "INSERT INTO names VALUES (?, ?, ?)"
                 " ON CONFLICT (identity) DO UPDATE SET name = excluded.name, used = excluded.used",

@@ -165,7 +165,7 @@ WORDS = st.sampled_from([*NAMES, *(key.name for key in RULE_KEYS)]) | st.from_re
     "[a-z]{1,4}", fullmatch=True
 )
 VALUES = st.sampled_from([
-    '"127.0.0.1"', '["0.0.0.0"]', '["10.0.0.0/8"]', "true", "0", "-1", "3240", "1e400", "nan", '"1-1"', "[]", "{}",
+    '"127.0.0.1"', '["::"]', '["10.0.0.0/8"]', "true", "0", "-1", "3240", "1e400", "nan", '"1-1"', "[]", "{}",
     '""', '"relayed"', '"direct"', '"/run/x"', "[[1]]", "{ any = true }", "[{ any = true }]", "1979-05-27",
 ])  # fmt: skip
 LINES = st.one_of(

@@ -37,6 +37,16 @@ def test_sharing_by_anything_else_stays_as_written() -> None:
     assert pinned({"hub": "1-1"}, DEVICES) == {"hub": "1-1"}
 
 
+@pytest.mark.parametrize("busid", ["dongle", "", 7, [], None])
+def test_what_is_no_busid_is_left_to_the_rules_own_judgement(busid: object) -> None:
+    assert pinned({"busid": busid}, DEVICES) == {"busid": busid}
+
+
+def test_a_place_and_an_identity_together_stay_two_conditions() -> None:
+    both = {"busid": "1-1.2", "identity": "0403:6001:A1"}
+    assert pinned(both, DEVICES) == both
+
+
 def test_sharing_an_empty_place_says_how_to_share_the_port() -> None:
     with pytest.raises(NotFound, match=r"'twinhub share --port 1-1\.3' shares whatever will be"):
         pinned({"busid": "1-1.3"}, DEVICES)

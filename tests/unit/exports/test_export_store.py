@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.errors import NotFound, Refused, Unavailable
@@ -56,6 +56,24 @@ def test_names_are_remembered_and_replaced(store: Store) -> None:
     store.remember_names({"A": "pen", "B": "lab"})
     store.remember_names({"B": "lab-2"})
     assert store.names() == {"A": "pen", "B": "lab-2"}
+
+
+def test_names_that_are_remembered_already_cost_no_write(path: Path) -> None:
+    now = [1000.0]
+    store = Store(path, clock=lambda: now[0])
+    writes = path.with_name("twinhub.db-wal").stat
+
+    def written(names: dict[str, str]) -> bool:
+        before = writes().st_size
+        store.remember_names(names)
+        return writes().st_size > before
+
+    assert written({"A": "pen", "B": "lab"})
+    assert not written({"A": "pen"})
+    assert written({"A": "lab-2"})
+    now[0] += module.DAY
+    assert written({"A": "lab-2"})
+    store.close()
 
 
 def test_the_audit_trail_tells_who_did_what_and_when(store: Store) -> None:
@@ -156,6 +174,7 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
+@settings(deadline=None)  # every example waits for the disk
 @given(data=st.data())
 def test_a_file_damaged_anywhere_opens_or_is_refused_in_a_sentence(
     healthy: bytes, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -26,10 +26,12 @@ from appliance.exports.words import (
 )
 
 
+PARSER = argparse.ArgumentParser(exit_on_error=False)
+add_arguments(PARSER)
+
+
 def table_from(command: str) -> dict[str, Any]:
-    parser = argparse.ArgumentParser(exit_on_error=False)
-    add_arguments(parser)
-    return table_of(parser.parse_args(shlex.split(command)[2:]))
+    return table_of(PARSER.parse_args(shlex.split(command)[2:]))
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40).filter(
