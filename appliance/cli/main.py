@@ -11,6 +11,7 @@ from textwrap import fill
 from typing import Final
 
 from appliance import __version__
+from appliance.cli.text import safe
 from appliance.errors import TwinhubError
 
 THEMES: Final[dict[str, dict[str, str]]] = {
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return int(code)
     except TwinhubError as error:
-        print(f"twinhub: {error}", file=sys.stderr)
+        print(f"twinhub: {safe(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130

@@ -109,10 +109,17 @@ def slowest(stats: Json, percentile: str) -> str | None:
     return None if worst is None else f"{worst / 1000:.3g} ms"
 
 
+def seconds(word: str) -> float:
+    """ValueError, for argparse, if nobody can wait that long."""
+    if not 0 < float(word) <= 86400:
+        raise ValueError
+    return float(word)
+
+
 def sessions_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--watch", action="store_true", help="go on, with fresh figures")
     parser.add_argument(
-        "--every", type=float, default=1.0, metavar="SECONDS", help="with --watch (default 1)"
+        "--every", type=seconds, default=1.0, metavar="SECONDS", help="with --watch (default 1)"
     )
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from appliance.api import sites
+from appliance.cli import command
 from appliance.cli.main import EXIT_CODES, THEMES, main, parser_for
 from appliance.errors import BY_NAME, TwinhubError
 from tests.unit.api.fake import FakeAppliance
@@ -107,6 +109,25 @@ def test_the_configuration_says_where_the_daemon_is(
         monkeypatch.setenv("TWINHUB_CONFIG", str(file))
     assert main(["exports", *(["--config", str(file)] if how == "option" else [])]) == 0
     assert "keyboard" in capsys.readouterr().out
+
+
+def test_client_and_server_agree_on_the_name_of_the_socket() -> None:
+    assert command.SOCKET_NAME == sites.SOCKET_NAME
+
+
+def test_an_error_cannot_speak_to_the_terminal(twinhub: Twinhub, appliance: FakeAppliance) -> None:
+    async def sessions() -> list[dict[str, object]]:
+        raise TwinhubError("\x1b]0;owned\x07")
+
+    appliance.sessions = sessions  # type: ignore[method-assign]
+    assert twinhub("sessions").err == "twinhub: \ufffd]0;owned\ufffd\n"
+
+
+@pytest.mark.parametrize("every", ["0", "-1", "nan", "inf", "soon"])
+def test_a_pause_that_cannot_be_made_is_refused(twinhub: Twinhub, every: str) -> None:
+    with pytest.raises(SystemExit) as left:
+        twinhub("sessions", "--watch", "--every", every)
+    assert left.value.code == 2
 
 
 def test_ctrl_c_is_no_error(
