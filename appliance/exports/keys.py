@@ -92,7 +92,7 @@ def locate(source: str, path: tuple[str, ...], nth: int = 0) -> int:
     """
     table, tables, line = path[:1], -1, 1
     here: tuple[str, ...] = ()
-    for number, text in enumerate(source.splitlines(), 1):
+    for number, text in enumerate(source.split("\n"), 1):
         if header := _HEADER.match(text):
             found = here = _path(header[2])
             tables += header[1] == "[[" and here == table
@@ -109,8 +109,8 @@ def locate(source: str, path: tuple[str, ...], nth: int = 0) -> int:
     return line
 
 
-_HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]=]+)\]")
-_KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'|[ \t.])+)=""")
+_HEADER = re.compile(r"\s*(\[\[?)([^\[\]=]+)\]")
+_KEY = re.compile(r"""\s*((?:[A-Za-z0-9_ \t.-]|"[^"]*"|'[^']*')+)=""")
 
 
 def _path(key: str) -> tuple[str, ...]:

@@ -25,7 +25,6 @@ from appliance.exports.words import (
     toml_of,
 )
 
-
 PARSER = argparse.ArgumentParser(exit_on_error=False)
 add_arguments(PARSER)
 
