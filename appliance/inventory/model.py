@@ -127,7 +127,9 @@ class UsbDevice:
     @property
     def label(self) -> str:
         """What a person would call it: its own words, else the database's, else its class or VID:PID."""
-        vendor = self.manufacturer or self.vendor_name or ""
+        vendor = (
+            "" if self.is_root else self.manufacturer or self.vendor_name or ""
+        )  # there: the kernel's version
         product = self.product or self.product_name or ""
         if vendor.casefold() in product.casefold():
             vendor = ""
