@@ -36,7 +36,9 @@ class Channel:
             self._last += 1
             number = self._last
             self._waiting[number] = answer
-            socket.send_fds(self._sock, [json.dumps(message | {"id": number}).encode() + b"\n"], fds)
+            line = json.dumps(message | {"id": number}).encode() + b"\n"
+            sent = socket.send_fds(self._sock, [line], fds)
+            self._sock.sendall(line[sent:])
         try:
             return answer.result(timeout)
         except TimeoutError:

@@ -51,6 +51,8 @@ class Lab:
             yield machines
 
     def _boot(self, name: str, memory: str, init: Init) -> None:
+        if name in self.running:
+            raise LabError(f"{name} is running already: take another name")
         # From this thread, not from the pool's: QEMU dies with the thread that started it (PR_SET_PDEATHSIG).
         used = {machine.number for machine in self.running.values()}
         number = next(number for number in range(1, 255) if number not in used)

@@ -31,6 +31,7 @@ ENVIRONMENT = {
     "PATH": f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
     "LANG": "C.UTF-8",
+    "PYTHONUNBUFFERED": "1",
 }
 BOOT_SECONDS = 120
 TYPING_MILLISECONDS = 20
@@ -166,10 +167,10 @@ class Machine:
 
     def unplug(self, device: D) -> D:
         """Pull out, a hub with all behind it, and wait until QEMU has let go; it can be plugged in again."""
-        self._deleted.discard(device.id)
+        going = [each for each in self.plugged if f"{each.port}.".startswith(f"{device.port}.")]
         self.qmp.execute("device_del", id=device.id)
-        self.wait(lambda: device.id in self._deleted, 30, f"QEMU to unplug {device}")
-        for each in [each for each in self.plugged if f"{each.port}.".startswith(f"{device.port}.")]:
+        self.wait(lambda: self._deleted.issuperset(each.id for each in going), 30, f"QEMU to unplug {device}")
+        for each in going:
             self.plugged.remove(each)
             each.clear(self)
         return device
@@ -204,6 +205,10 @@ class Machine:
     # Life and death
 
     @property
+    def pid(self) -> int:
+        return self._qemu.pid
+
+    @property
     def console(self) -> str:
         """What kernel and QEMU have printed."""
         files = (self.state / name for name in ("qemu.log", "console.log"))
@@ -224,7 +229,7 @@ class Machine:
         self.qmp.close()
 
     def reset(self) -> None:
-        """Unplug every device and kill every started process; loaded modules and written files stay."""
+        """Unplug all devices, kill all started processes, clear dmesg; modules and written files stay."""
         self.thaw()
         for process in self.processes.values():
             process.kill()
@@ -232,6 +237,7 @@ class Machine:
         self.processes.clear()
         for device in [each for each in self.plugged if "." not in each.port]:
             self.unplug(device)
+        self.run("dmesg --clear")
 
     def report(self) -> dict[str, str]:
         """What a person wants to see of this machine when a test has failed, by title."""

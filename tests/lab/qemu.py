@@ -30,7 +30,8 @@ def command_line(
         # QEMU dies with the test run, however that ends.
         *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"),
         # Nehalem: newer models copy memory by instructions that are slow to emulate. One CPU: see README.md.
-        *("-M", "q35,i8042=off,sata=off,smbus=off", "-accel", "tcg", "-cpu", "Nehalem,+rdrand", "-smp", "1", "-m", memory),
+        *("-M", "q35,i8042=off,sata=off,smbus=off", "-accel", "tcg", "-m", memory),
+        *("-cpu", "Nehalem,+rdrand", "-smp", "1"),
         *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
         *("-kernel", str(kernel.image), "-initrd", str(state / "initramfs"), "-append", append),
         *("-serial", f"file:{state / 'console.log'}"),
@@ -40,7 +41,7 @@ def command_line(
         *("-device", "virtserialport,chardev=agent,name=twinhub.lab"),
         *("-chardev", f"socket,id=qmp,fd={fds['qmp']}", "-mon", "chardev=qmp,mode=control"),
         *("-netdev", f"stream,id=net,server=off,addr.type=fd,addr.str={fds['net']}"),
-        *("-device", f"virtio-net-pci,netdev=net,mac=52:54:00:77:00:{number:02x}"),
+        *("-device", f"virtio-net-pci,netdev=net,romfile=,mac=52:54:00:77:00:{number:02x}"),
         *("-audiodev", f"wav,id=speaker,path={state / 'heard.wav'}"),
         *("-device", f"qemu-xhci,id=usb,p2={HIGH_SPEED_PORTS[-1]},p3={SUPER_SPEED_PORTS[-1]}"),
     ]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,8 +24,17 @@ from tests.lab import (
     SerialAdapter,
     Tablet,
 )
+from tests.lab.machine import ROOT
 
 Pair = tuple[Machine, Machine]
+
+A_RUN = """
+import signal
+from tests.lab import Lab
+with Lab() as lab, lab.machines("one") as (one,):
+    print(one.pid, flush=True)
+    signal.pause()
+"""
 
 NOTIFYING_UNIT = """
 [Service]
@@ -162,9 +175,9 @@ def test_a_sound_card_plays_and_is_heard(pair: Pair) -> None:
 
 def test_a_hub_comes_and_goes_with_all_behind_it_and_moves_to_another_machine(pair: Pair) -> None:
     server, client = pair
-    hub = server.plug(Hub(Keyboard(), Tablet()))
+    hub = server.plug(Hub(Keyboard(), Tablet(), Disk()))
     behind = [device.busid for device in hub.devices]
-    assert behind == [f"{hub.busid}.1", f"{hub.busid}.2"]
+    assert behind == [f"{hub.busid}.{port}" for port in (1, 2, 3)]
     client.plug(server.unplug(hub))
     server.wait_until(f"! test -e /sys/bus/usb/devices/{hub.busid}")
     assert client.run(f"cd /sys/bus/usb/devices; cat {behind[0]}/product").stdout == "QEMU USB Keyboard\n"
@@ -188,6 +201,22 @@ def test_power_off_is_sudden_and_final(lab: Lab) -> None:
         victim.power_off()
         with pytest.raises(MachineDied):
             victim.run("true")
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_no_machine_outlives_the_run_that_started_it(lab: Lab, end: int) -> None:
+    run = subprocess.Popen(
+        [sys.executable, "-c", A_RUN], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    with run:
+        assert run.stdout
+        qemu = os.pidfd_open(int(run.stdout.readline()))
+        run.send_signal(end)
+    try:
+        ended, _, _ = select.select([qemu], [], [], 10)
+        assert ended
+    finally:
+        os.close(qemu)
 
 
 def test_systemd_can_be_the_first_process(lab: Lab) -> None:
