@@ -169,9 +169,9 @@ class Facade:
 
     async def _session(self, spec: SessionSpec) -> Json:
         try:
-            stats = await self._hub.sessions.stats(spec.id)
+            stats = await self._hub.sessions.stats(spec.id) or None
         except TwinhubError:
-            stats = None  # it ended while we asked
+            stats = None  # it ended while we asked; a direct session has none
         return session_told(spec, stats)
 
     async def _helper_answers(self) -> bool:

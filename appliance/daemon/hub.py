@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
+from appliance import __version__
 from appliance.config import Config
 from appliance.daemon import software
 from appliance.daemon.events import Events
@@ -23,7 +24,7 @@ from appliance.exports.store import Store
 from appliance.exports.words import shared_rule
 from appliance.inventory.model import UsbDevice
 from appliance.inventory.monitor import Added, Changed, Inventory, Removed
-from appliance.kernel.client import Helper
+from appliance.kernel.client import Helper, until_free
 from appliance.kernel.stub import DRIVER, StubStatus
 from appliance.sessions.manager import Sessions
 from appliance.sessions.state import SessionSpec
@@ -49,6 +50,8 @@ class Hub:
         """busid of what was plugged in last"""
         self._bound_file = config.paths.runtime / "bound.json"
         self._bound = read_bound(self._bound_file)
+        self._freed: set[str] = set()
+        """busids whose session has ended and whose state is to be looked at"""
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         self._notes: asyncio.Queue[tuple[str, str, str]] = asyncio.Queue()
@@ -95,6 +98,16 @@ class Hub:
             return "error"
         return "in use" if device.usbip_status == StubStatus.USED else "available"
 
+    async def _upgrade_sessions(self) -> None:
+        """Adopted sessions go on in our own version; one that cannot goes on as it is."""
+        for spec in self.sessions.all():
+            try:
+                if (before := self.sessions.version(spec.id)) != __version__:
+                    await self.sessions.upgrade(spec.id)
+                    log.info("session %s went on from Twinhub %s to %s", spec.id, before, __version__)
+            except TwinhubError as error:
+                log.warning("session %s keeps the code it runs: %s", spec.id, error)
+
     # Making it so
 
     async def follow(self) -> None:
@@ -102,7 +115,9 @@ class Hub:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch_devices())
             tasks.create_task(self._write_notes())
+            tasks.create_task(self._upgrade_sessions())
             while True:
+                await self._see_what_was_freed()
                 await self.settle()
                 try:
                     async with asyncio.timeout(MEND_SECONDS if self.failures else None):
@@ -115,7 +130,8 @@ class Hub:
         """What the rules say is the case when this returns, save for `failures`."""
         async with self._turn:
             devices = self.inventory.devices
-            self._bound &= {busid for busid, device in devices.items() if device.driver == DRIVER}
+            # What was unplugged stays: usbip-host takes it by itself when it is plugged in again.
+            self._bound -= {busid for busid, device in devices.items() if device.driver != DRIVER}
             plan = self.exports.update(devices, self._bound)
             await asyncio.to_thread(self.store.remember_names, dict(plan.names))
             self.failures = {busid: why for busid, why in self.failures.items() if busid in plan.to_bind}
@@ -126,10 +142,21 @@ class Hub:
             if plan.to_unbind or plan.to_bind:
                 await self.inventory.refresh()
 
+    async def _see_what_was_freed(self) -> None:
+        """Nobody tells when the stub has reset a device after its session."""
+        freed, self._freed = self._freed, set()
+        for busid in sorted(freed):
+            await self._attempt(busid, "free", self._is_free)
+        if freed:
+            await self.inventory.refresh()
+
+    async def _is_free(self, busid: str) -> None:
+        await until_free(self.helper, busid)
+
     async def give_all_back(self) -> None:
         """The clean end: every device to its own driver."""
         async with self._turn:
-            for busid in sorted(self._bound):
+            for busid in sorted(self._bound & self.inventory.devices.keys()):
                 await self._attempt(busid, "give back", self._give_back)
 
     async def free_what_nobody_uses(self) -> None:
@@ -200,6 +227,8 @@ class Hub:
         log.info("session %s of %s with %s ended: %s", spec.id, spec.name, spec.peer, reason)
         self.events.tell("session.ended", session=spec.id, export=spec.name, client=spec.peer, reason=reason)
         self.note("detach", spec.name, f"{spec.peer}: {reason}")
+        if spec.busid:
+            self._freed.add(spec.busid)
         self._wake.set()
 
 

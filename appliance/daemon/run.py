@@ -95,8 +95,7 @@ async def begin(hub: Hub) -> None:
         await hub.helper.load_modules()
     except TwinhubError as error:
         log.warning("real devices cannot be shared: %s", error)
-    await hub.sessions.adopt()
-    for spec in hub.sessions.all():
+    for spec in await hub.sessions.adopt():
         log.info("session %s of %s with %s goes on", spec.id, spec.name, spec.peer)
     await hub.free_what_nobody_uses()
     await hub.settle()

@@ -15,7 +15,7 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from appliance.errors import NotFound, PeerError, TwinhubError
+from appliance.errors import NotFound, PeerError, Timeout, TwinhubError
 from appliance.kernel.client import Helper
 from appliance.sessions.link import Link
 from appliance.sessions.nursery_client import Nursery
@@ -80,8 +80,10 @@ class Sessions:
         for path in sorted(self.directory.glob("*.sock")):
             try:
                 self._keep(await Link.open(path))
-            except OSError:
-                path.unlink(missing_ok=True)
+            except (OSError, PeerError) as error:
+                # One that hangs is left alone: it may still serve its client, and its file names it.
+                if not isinstance(error, Timeout):
+                    path.unlink(missing_ok=True)
         return self.all()
 
     async def kick(self, session: str, reason: str) -> None:
@@ -96,6 +98,10 @@ class Sessions:
     async def local(self, session: str, given: dict[str, Any]) -> None:
         """A local input to a software device, e.g. {"type_text": "hello"}."""
         await self._link(session).ask("local", input=given)
+
+    def version(self, session: str) -> str:
+        """Of the code that its worker runs."""
+        return self._link(session).version
 
     async def upgrade(self, session: str) -> str:
         """The worker becomes the code that is installed now; returns its version."""
