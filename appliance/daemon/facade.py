@@ -16,7 +16,7 @@ from appliance.errors import NotFound, TwinhubError
 from appliance.exports import sharing
 from appliance.exports.registry import Export
 from appliance.exports.rules import Rule
-from appliance.exports.sharing import pinned
+from appliance.exports.words import shared_rule
 from appliance.inventory.model import UsbDevice
 from appliance.kernel import modules
 from appliance.kernel.client import NoHelper
@@ -24,6 +24,9 @@ from appliance.kernel.paths import Kernel
 from appliance.sessions.state import SessionSpec
 
 Json = dict[str, Any]
+
+NOWHERE = "255-255"
+"""A busid at which there is nothing: a helper that answers, says so."""
 
 
 class Facade:
@@ -83,13 +86,10 @@ class Facade:
 
     async def share(self, words: Json) -> Json:
         hub = self._hub
-        table = pinned(words, hub.inventory.devices)
+        devices = hub.inventory.devices
+        table = sharing.pinned(words, devices)
+        sharing.matched(shared_rule("share-0", table, hub.config.sessions), devices)
         rule = await hub.add_rule(table)
-        try:
-            sharing.matched(rule, hub.inventory.devices)
-        except TwinhubError:
-            await hub.forget_rule(rule.id)
-            raise
         await hub.settle()
         hub.note("share", rule.id, str(table))
         return {
@@ -178,7 +178,7 @@ class Facade:
         if isinstance(self._hub.helper, NoHelper):
             return False
         try:
-            await self._hub.helper.status("0-0")
+            await self._hub.helper.status(NOWHERE)
         except NotFound:
             return True
         except TwinhubError:

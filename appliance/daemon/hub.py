@@ -67,8 +67,7 @@ class Hub:
         self.exports.rules = (*made, *self.config.rules)
 
     async def add_rule(self, table: dict[str, Any]) -> Rule:
-        """Checked and remembered; `settle` makes it true."""
-        shared_rule("share-0", table, self.config.sessions)
+        """Remembers a rule that was checked; `settle` makes it true."""
         id = await asyncio.to_thread(self.store.add_rule, table)
         self.reload_rules()
         return next(rule for rule in self.exports.rules if rule.id == id)

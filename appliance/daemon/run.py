@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Final
@@ -20,7 +21,7 @@ from appliance.daemon.directory import HubDirectory
 from appliance.daemon.facade import Facade
 from appliance.daemon.hub import Hub
 from appliance.daemon.journal import open_journal
-from appliance.errors import NotPermitted, TwinhubError
+from appliance.errors import NotPermitted, TwinhubError, Unavailable
 from appliance.exports.store import Store
 from appliance.inventory.monitor import Inventory
 from appliance.kernel.client import Helper, NoHelper, RemoteHelper
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 STATE_FILE: Final = "state.db"
 DIRECTORY_MODE: Final = 0o750
+IPV6_LOOPBACK: Final = "::1"
 
 
 def run(config: Config) -> None:
@@ -48,13 +50,18 @@ def run(config: Config) -> None:
 
 
 def make_directories(config: Config) -> None:
+    """The runtime and state directories, ours alone to write: others must not put sockets or rules there."""
+    user = config.paths.user if os.geteuid() == 0 else None
     for path in (config.paths.runtime, config.paths.state):
         try:
             path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-            if os.geteuid() == 0 and config.paths.user:
-                shutil.chown(path, config.paths.user, config.paths.user)
+            if user:
+                shutil.chown(path, user, user)
+            about = path.stat()
         except OSError as error:
             raise NotPermitted(f"cannot make {path}: {error.strerror}; choose another in [paths]") from error
+        if (about.st_uid != os.geteuid() and not user) or about.st_mode & stat.S_IWOTH:
+            raise NotPermitted(f"{path} can be written by others; remove it, or choose another in [paths]")
 
 
 def find_helper() -> Helper:
@@ -122,7 +129,14 @@ def open_listeners(config: Config) -> list[socket.socket]:
         if fds := kept.pop(name, None):
             listeners += [socket.socket(fileno=fd) for fd in fds]
             continue
-        for listener in listen(host, port):
+        try:
+            fresh = listen(host, port)
+        except Unavailable as error:
+            if host != IPV6_LOOPBACK or not listeners:
+                raise
+            log.warning("%s", error)  # a machine without IPv6 serves all the same
+            continue
+        for listener in fresh:
             listeners.append(listener)
             systemd.keep(name, listener.fileno())
     for fds in kept.values():
@@ -148,8 +162,11 @@ def limits(config: Config) -> Limits:
 def announce(config: Config, facade: Facade, status_port: int) -> None:
     listening = ", ".join(facade.listening)
     log.info("USB/IP on %s; metrics on http://%s:%d/metrics", listening, config.status.address, status_port)
+    attach = (
+        f"sudo usbip --tcp-port {config.listen.port} attach --remote {config.listen.addresses[0]} --busid"
+    )
     for export in facade.exports():
-        log.info("export %s: %s", export["name"], export["description"])
+        log.info("%s (%s): %s %s", export["name"], export["description"], attach, export["name"])
     systemd.notify("READY=1", f"STATUS=USB/IP on {listening}")
 
 
