@@ -1,0 +1,29 @@
+"""`make bench`: runs the suites, prints the table, and writes bench/results.json when all of them ran."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from tests.bench import share
+from tests.bench.results import Result, save, table
+from tests.lab import Lab
+
+SUITES: dict[str, Callable[[Lab], list[Result]]] = {"share": share.measure}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("suite", nargs="*", choices=[*SUITES, []], help="default: all, and write the file")
+    wanted = parser.parse_args().suite or list(SUITES)
+    results: list[Result] = []
+    with Lab() as lab:
+        for suite in wanted:
+            results += SUITES[suite](lab)
+    print(table(results))
+    if len(wanted) == len(SUITES):
+        save(results, "make bench")
+
+
+if __name__ == "__main__":
+    main()
