@@ -43,7 +43,7 @@ class Device:
 
 
 class Keyboard(Device):
-    """`machine.type_keys` presses its keys; of several keyboards in a machine, those of the first."""
+    """`machine.type_keys` presses its keys; of several, those of the one plugged in last."""
 
     driver = "usb-kbd"
 
