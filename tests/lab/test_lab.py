@@ -204,9 +204,13 @@ def test_power_off_is_sudden_and_final(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
-def test_no_machine_outlives_the_run_that_started_it(lab: Lab, end: int) -> None:
+def test_no_machine_outlives_the_run_that_started_it(lab: Lab, tmp_path: Path, end: int) -> None:
     run = subprocess.Popen(
-        [sys.executable, "-c", A_RUN], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", A_RUN],
+        cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
     with run:
         assert run.stdout
