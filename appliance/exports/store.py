@@ -53,7 +53,8 @@ class Store:
         self._open()
 
     def close(self) -> None:
-        self._database.close()
+        with self._lock:  # a thread whose task was cancelled may be in a transaction
+            self._database.close()
 
     def rules(self) -> list[tuple[str, dict[str, Any]]]:
         """Rule ids and tables (see `appliance.exports.words`), the newest first: the order of matching."""
