@@ -57,6 +57,8 @@ class Sessions:
                 self._keep(await _first_contact(path, pid))
             except BaseException:
                 path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    client.shutdown(socket.SHUT_RDWR)  # a worker that runs after all has a copy: it ends
                 if spec.kind == "direct":
                     await self.helper.end(spec.busid)
                 raise
@@ -179,7 +181,7 @@ def listen(path: Path) -> socket.socket:
 async def _first_contact(path: Path, pid: int) -> Link:
     try:
         return await Link.open(path)
-    except (OSError, PeerError):
+    except BaseException:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         raise

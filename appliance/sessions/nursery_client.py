@@ -37,6 +37,9 @@ class Nursery:
             except (OSError, TimeoutError) as error:
                 await self.close()
                 raise Unavailable(f"the process that starts sessions failed: {error}; try again") from error
+            except asyncio.CancelledError:
+                await self.close()  # so that the answer to this is not taken for the next one's
+                raise
         answer = json.loads(told)
         if "error" in answer:
             raise revive(answer)
