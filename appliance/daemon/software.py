@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
+from appliance.sessions.software import GADGETS
 from appliance.usbip.wire import DeviceRecord, InterfaceRecord
-from gadgets.hid.keyboard import keyboard
-from gadgets.usb.device import GadgetDevice
-
-READY: Final[dict[str, Callable[[], GadgetDevice]]] = {"keyboard": keyboard}
-"""By the key of [gadgets] that switches it on."""
 
 BUS: Final = 1
 """A gadget hangs on no bus of ours; clients want a number all the same."""
 
 
-def factory_of(name: str) -> str:
-    """`module:factory`, by which a worker makes the gadget anew."""
-    return f"{READY[name].__module__}:{READY[name].__name__}"
-
-
 def record_of(name: str, number: int) -> DeviceRecord:
-    device = READY[name]()
+    device = GADGETS[name]()
     told = device.device_descriptor
     configuration = device.configurations[0]
     return DeviceRecord(
