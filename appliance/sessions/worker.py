@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -54,25 +55,33 @@ class Connection:
 
     def __init__(self, sock: socket.socket, rest: bytes = b"") -> None:
         self.sock, self.lines = sock, Lines(rest)
-        self.fds: list[int] = []
+        self.fd: int | None = None
+        """passed along and not yet taken"""
         sock.setblocking(False)
 
     def receive(self) -> list[Message]:
         """EOFError when they left, ProtocolError when they talk nonsense."""
         data, fds, _, _ = socket.recv_fds(self.sock, LINE_LIMIT, 1)
-        self.fds += fds
+        for fd in fds:
+            self.drop_fd()
+            self.fd = fd
         if not data:
             raise EOFError
         return self.lines.feed(data)
 
     def take_fd(self) -> int:
-        if not self.fds:
+        if self.fd is None:
             raise UsageError("capture needs a pipe or socket passed along with the request")
-        return self.fds.pop(0)
+        fd, self.fd = self.fd, None
+        return fd
+
+    def drop_fd(self) -> None:
+        if self.fd is not None:
+            os.close(self.fd)
+        self.fd = None
 
     def close(self) -> None:
-        for fd in self.fds:
-            os.close(fd)
+        self.drop_fd()
         self.sock.close()
 
 
@@ -146,8 +155,9 @@ class Worker:
     def tell(self, connection: Connection, message: Message) -> None:
         try:
             connection.sock.sendall(encode(message))
-        except OSError:
-            connection.sock.shutdown(socket.SHUT_RDWR)  # who does not read is not waited for
+        except OSError:  # who does not read is not waited for, and may be gone already
+            with suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
 
     def answer(self, message: Message, connection: Connection) -> Message | None:
         try:
