@@ -142,7 +142,7 @@ class House:
         self.hub.sessions = self.sessions  # type: ignore[assignment]
         return self.hub
 
-    def plug(self, busid: str, **attributes: str) -> Path:
+    def plug(self, busid: str, **attributes: Any) -> Path:
         return fakesysfs.add_device(self.root, busid, **attributes)
 
     def unplug(self, busid: str) -> None:
