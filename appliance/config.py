@@ -20,7 +20,6 @@ from typing import Any, Literal
 from appliance.errors import ConfigError
 from appliance.exports.keys import (
     NETWORKS,
-    SWITCH,
     BadKey,
     Key,
     Kind,
@@ -117,6 +116,11 @@ def listen_of(value: dict[str, Any]) -> Listen:
 def paths_of(value: dict[str, Any]) -> Paths:
     default = default_paths(os.environ, os.geteuid())
     return Paths(**{name: value[name] or getattr(default, name) for name in value})
+
+
+def numbered(name: str, count: int) -> tuple[str, ...]:
+    """("keyboard", "keyboard-2", …): the first goes without a number."""
+    return tuple(name if number == 1 else f"{name}-{number}" for number in range(1, count + 1))
 
 
 def default_paths(environ: Mapping[str, str], uid: int) -> Paths:
@@ -231,9 +235,9 @@ SECTIONS: dict[str, Section] = {
             "`json`: one object a line."),
     ), lambda value: Log(**value)),
     "gadgets": Section("Software devices to serve; they need no USB hardware and no root.", (
-        Key("keyboard", SWITCH, False,
-            "A USB keyboard with boot protocol, exported as `keyboard`."),
-    ), lambda value: tuple(name for name, wanted in value.items() if wanted)),
+        Key("keyboards", whole(0, 64), 0,
+            "How many USB keyboards with boot protocol; they are exported as `keyboard`, `keyboard-2` and so on."),
+    ), lambda value: numbered("keyboard", value["keyboards"])),
 }  # fmt: skip
 SHARE = "share"
 

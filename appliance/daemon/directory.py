@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
+from appliance.daemon import software
 from appliance.daemon.hub import Hub
 from appliance.errors import Busy, DeviceFailed, TwinhubError, Unavailable
 from appliance.exports import policy
@@ -132,7 +133,7 @@ def spec_of(export: Export, record: DeviceRecord, sock: socket.socket) -> Sessio
         idle_seconds=export.options.idle_seconds,
     )
     if device is None:
-        return replace(common, gadget=export.name)
+        return replace(common, gadget=software.kind_of(export.name))
     return replace(
         common,
         kind=export.options.mode,

@@ -11,8 +11,14 @@ BUS: Final = 1
 """A gadget hangs on no bus of ours; clients want a number all the same."""
 
 
+def kind_of(name: str) -> str:
+    """The key in GADGETS of an export's name: "keyboard-2" is a "keyboard"."""
+    return name.partition("-")[0]
+
+
 def record_of(name: str, number: int) -> DeviceRecord:
-    device = GADGETS[name]()
+    """As the `number`th of the list, from 1."""
+    device = GADGETS[kind_of(name)]()
     told = device.device_descriptor
     configuration = device.configurations[0]
     return DeviceRecord(

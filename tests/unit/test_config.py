@@ -42,7 +42,7 @@ def test_an_empty_file_is_safe_and_complete() -> None:
 
 def test_every_section_is_read() -> None:
     made = parse("""
-        gadgets.keyboard = true
+        gadgets.keyboards = 3
         [listen]
         addresses = ["0.0.0.0", "::"]
         port = 0
@@ -73,7 +73,7 @@ def test_every_section_is_read() -> None:
     assert (made.limits.handshake, made.limits.answer, made.limits.half_open) == (2.0, 10.0, 8)
     assert made.paths == Paths(Path("/tmp/run"), Path("/tmp/state"), "root")
     assert (made.log.level, made.log.format) == ("debug", "json")
-    assert made.gadgets == ("keyboard",)
+    assert made.gadgets == ("keyboard", "keyboard-2", "keyboard-3")
     assert [(r.id, r.options.mode, r.options.idle_seconds) for r in made.rules] == [
         ("config-1", "direct", 60.0),
         ("config-2", "relayed", 60.0),
@@ -100,8 +100,8 @@ def test_every_section_is_read() -> None:
         ('[paths]\nuser = "nobody at all"', "wanted the name of a user of this machine"),
         ('[log]\nlevel = "loud"', 'found "loud", wanted one of "debug", "info", "warning", "error"'),
         ('[sessions]\nmode = "fast"', 'wanted one of "relayed", "direct"'),
-        ("[gadgets]\nkeybord = true", "did you mean 'keyboard'?"),
-        ("[gadgets]\nkeyboard = 1", "found 1, wanted true or false"),
+        ("[gadgets]\nkeybords = 1", "did you mean 'keyboards'?"),
+        ("[gadgets]\nkeyboards = true", "found true, wanted a whole number from 0 to 64"),
         ("listen = 3", "line 1: listen: found 3, wanted the section [listen]"),
         ("[share]\nany = true", 'line 1: share: found {"any": true}, wanted [[share]] above each rule'),
         (

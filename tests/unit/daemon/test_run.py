@@ -1,4 +1,4 @@
-"""The daemon as a whole, with a software keyboard and no privileges: it starts, ends, and starts again."""
+"""The daemon as a whole, with software keyboards and no privileges: it starts, ends, and starts again."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def config(tmp_path: Path) -> Config:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     listen = f'[listen]\naddresses = ["127.0.0.1"]\nport = {port}\n'
-    return configuration(tmp_path, f"{listen}[status]\nport = 0\n[gadgets]\nkeyboard = true")
+    return configuration(tmp_path, f"{listen}[status]\nport = 0\n[gadgets]\nkeyboards = 2")
 
 
 @asynccontextmanager
@@ -49,11 +49,11 @@ async def running(config: Config, manager: socket.socket, end: signal.Signals) -
 
 
 async def use_keyboard(config: Config, caplog: pytest.LogCaptureFixture) -> socket.socket:
-    """A client's session, as soon as the daemon knows that it runs."""
-    _, client = await asyncio.to_thread(import_export, "127.0.0.1", config.listen.port, "keyboard")
+    """A client's session with the second one, as soon as the daemon knows that it runs."""
+    _, client = await asyncio.to_thread(import_export, "127.0.0.1", config.listen.port, "keyboard-2")
     client.settimeout(20)
     async with asyncio.timeout(20):
-        while "keyboard (gadget) with" not in caplog.text:  # noqa: ASYNC110 - a log wakes nobody
+        while "keyboard-2 (gadget) with" not in caplog.text:  # noqa: ASYNC110 - a log wakes nobody
             await asyncio.sleep(0.01)
     return client
 
@@ -62,10 +62,11 @@ def sockets(config: Config) -> list[Path]:
     return list((config.paths.runtime / "sessions").iterdir())
 
 
-async def test_it_lists_its_keyboard_when_it_is_ready(config: Config, manager: socket.socket) -> None:
+async def test_it_lists_its_keyboards_when_it_is_ready(config: Config, manager: socket.socket) -> None:
     async with running(config, manager, signal.SIGTERM):
-        (record,) = await asyncio.to_thread(list_exports, "127.0.0.1", config.listen.port)
-        assert record.busid == "keyboard"
+        records = await asyncio.to_thread(list_exports, "127.0.0.1", config.listen.port)
+        assert [record.busid for record in records] == ["keyboard", "keyboard-2"]
+        assert len({record.devid for record in records}) == 2
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
@@ -89,7 +90,7 @@ async def test_told_to_leave_it_leaves_its_sessions_and_the_next_one_takes_them_
     with client:
         (session,) = sockets(config)
         async with running(config, manager, signal.SIGTERM):
-            assert f"session {session.stem} of keyboard with" in caplog.text
+            assert f"session {session.stem} of keyboard-2 with" in caplog.text
             assert sockets(config) == [session]
         assert client.recv(1) == b""
     assert sockets(config) == []
