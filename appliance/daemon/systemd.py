@@ -14,6 +14,8 @@ import subprocess
 from collections.abc import Iterable
 
 FIRST_FD = 3
+PATIENCE = 20
+"""Seconds for systemctl: on a slow machine it may have to wait for D-Bus to start. Sessions hang on its answer."""
 
 
 def notify(*lines: str, fds: Iterable[int] = ()) -> None:
@@ -62,7 +64,7 @@ def restart_is_pending(unit: str = "twinhub.service") -> bool:
     try:
         asked = subprocess.run(
             ["systemctl", "list-jobs", "--no-legend", "--plain", unit],
-            capture_output=True, text=True, timeout=3, check=False,
+            capture_output=True, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return False
