@@ -43,10 +43,10 @@ WorkingDirectory={root}
 ProtectHome=read-only
 """
 """The programs are not in /opt here; this Python may be in a home."""
-WATCHDOG = "[Service]\nWatchdogSec=5s\n"
+WATCHDOG = "[Service]\nWatchdogSec=10s\n"
 CAP_SYS_MODULE = 16
 NO_CAPABILITIES = "0000000000000000"
-PAUSE = 0.5
+PAUSE = 1.0
 """All of it is on one processor."""
 KINDS = ("relayed", "direct")
 
@@ -64,6 +64,7 @@ def host(lab: Lab) -> Iterator[Machine]:
         host.write_file(CONFIG, SHARES)
         for kind in KINDS:
             host.plug(Disk(serial=kind.upper()))
+        host.start("journal", "exec journalctl -f -o cat -u twinhub -u twinhub-helper")
         host.run("systemctl daemon-reload; systemctl start dbus.socket twinhub-helper.socket twinhub")
         yield host
 
@@ -93,7 +94,7 @@ def main_pid(host: Machine, unit: str) -> str:
 
 def wait_for_another_daemon(host: Machine, before: str) -> None:
     """Until one that is not `before` is ready."""
-    host.wait_until(f"systemctl is-active -q twinhub && ! test -d /proc/{before}", timeout=60)
+    host.wait_until(f"systemctl is-active -q twinhub && ! test -d /proc/{before}", timeout=120)
 
 
 def status(host: Machine, unit: str) -> dict[str, str]:
