@@ -236,7 +236,7 @@ SECTIONS: dict[str, Section] = {
     ), lambda value: Log(**value)),
     "gadgets": Section("Software devices to serve; they need no USB hardware and no root.", (
         Key("keyboards", whole(0, 64), 0,
-            "How many USB keyboards with boot protocol; they are exported as `keyboard`, `keyboard-2` and so on."),
+            "How many USB boot keyboards; they are exported as `keyboard`, `keyboard-2` and so on."),
     ), lambda value: numbered("keyboard", value["keyboards"])),
 }  # fmt: skip
 SHARE = "share"
