@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 FIRST_FD = 3
 PATIENCE = 20
-"""Seconds for systemctl: on a slow machine it may have to wait for D-Bus to start. Sessions hang on its answer."""
+"""Seconds for systemctl, which may have to wait for D-Bus to start. Sessions hang on its answer."""
 
 
 def notify(*lines: str, fds: Iterable[int] = ()) -> None:
