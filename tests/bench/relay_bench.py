@@ -87,6 +87,7 @@ class ForkedStub:
             return
         kept = os.dup(fd)
         os.closerange(3, kept)
+        os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
         stub(socket.socket(fileno=kept))
         os._exit(0)
 
