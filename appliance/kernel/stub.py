@@ -16,6 +16,10 @@ from appliance.kernel.paths import Kernel, explained
 DRIVER = "usbip-host"
 HUB_CLASS = "09"
 END_OF_SESSION = -1
+SO_SNDBUFFORCE = 32
+"""socket(7); the socket module does not name it."""
+STREAM_BUFFER = 2 << 20
+"""Holds the largest URB of the usual drivers, 1 MiB, with the kernel's overhead."""
 
 
 class StubStatus(IntEnum):
@@ -79,8 +83,23 @@ def hand_over(kernel: Kernel, busid: str, fd: int) -> None:
         raise Busy(f"{busid} is in use by another client")
     if state is StubStatus.ERROR:
         raise DeviceFailed(f"{busid} stays in the error state; unplug the device and plug it in again")
+    widen(fd)
     with explained(f"start a session on {busid}"):
         kernel.write(kernel.device(busid) / "usbip_sockfd", str(fd))
+
+
+def widen(fd: int) -> None:
+    """Lets the stub write a whole large URB into a local stream at once, not a bufferful a wake-up.
+
+    A TCP socket's buffer grows by itself. The limit for others (net.core.wmem_max) does not bind root.
+    """
+    borrowed = socket.socket(fileno=fd)
+    try:
+        if borrowed.family == socket.AF_UNIX:
+            with suppress(PermissionError):  # then it is only slower
+                borrowed.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, STREAM_BUFFER)
+    finally:
+        borrowed.detach()
 
 
 def end(kernel: Kernel, busid: str) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 from appliance.sessions.state import HalfState
 
-SIZE: Final = 256 << 10
+SIZE: Final = 1 << 20
 """Bytes received at once."""
 RESERVE: Final = 85 * 48
 """Room behind them for answers of the relay's own."""
