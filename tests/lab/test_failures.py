@@ -37,7 +37,7 @@ PAUSE = 0.2
 SECONDS_UNTIL_FREE = 15
 ANOTHER_VERSION = "9.9.9"
 
-NO_WORKER = "test $(pgrep -fc 'appliance.sessions.(nursery|worker)') -le 1"
+NO_WORKER = "test $(pgrep -fc '[a]ppliance.sessions.(nursery|worker)') -le 1"
 """Only the nursery is left; with no daemon, nothing."""
 
 
@@ -172,7 +172,7 @@ def test_sessions_outlive_the_daemon_and_the_next_one_takes_them_up(house: House
     copies = house.copies(PAUSE)
     before = house.twinhub.sessions()
     if with_helper:
-        house.server.run("pkill -KILL -f appliance.kernel.helper")
+        house.server.run("pkill -KILL -f '[a]ppliance.kernel.helper'")
     house.kill_daemon()
     goes_on(*copies)
     house.twinhub.start()
@@ -242,5 +242,5 @@ def test_an_upgrade_reaches_running_sessions_with_no_unplug(house: House) -> Non
     )
     house.twinhub.start()
     goes_on(*copies)
-    house.server.run("test $(pgrep -fc 'appliance.sessions.worker --state') = 2")
+    house.server.run("test $(pgrep -fc '[a]ppliance.sessions.worker --state') = 2")
     assert "disconnect" not in house.client.run("dmesg").stdout

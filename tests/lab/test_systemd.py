@@ -135,7 +135,7 @@ def test_the_units_leave_no_more_open_than_they_need(host: Machine, unit: str, m
 )
 def test_sessions_outlive(host: Machine, copies: Sequence[Process], event: str) -> None:
     before = main_pid(host, "twinhub")
-    host.run(event)
+    host.run(event, timeout=180)
     goes_on(*copies)
     wait_for_another_daemon(host, before)
     goes_on(*copies)
@@ -158,6 +158,6 @@ def test_a_stop_ends_every_session_and_gives_every_device_back(
     has_failed(*copies)
     for disk in host.plugged:
         host.node(disk, "block/sd*")
-    host.run('! pgrep -f appliance.sessions; test -z "$(ls /run/twinhub/sessions)"')
+    host.run('! pgrep -f '[a]ppliance.sessions'; test -z "$(ls /run/twinhub/sessions)"')
     journal = host.run("journalctl --no-pager -o cat -u twinhub -u twinhub-helper").stdout
     assert "Traceback" not in journal, journal
