@@ -158,6 +158,6 @@ def test_a_stop_ends_every_session_and_gives_every_device_back(
     has_failed(*copies)
     for disk in host.plugged:
         host.node(disk, "block/sd*")
-    host.run('! pgrep -f '[a]ppliance.sessions'; test -z "$(ls /run/twinhub/sessions)"')
+    host.run('! pgrep -f [a]ppliance.sessions; test -z "$(ls /run/twinhub/sessions)"')
     journal = host.run("journalctl --no-pager -o cat -u twinhub -u twinhub-helper").stdout
     assert "Traceback" not in journal, journal
