@@ -264,7 +264,8 @@ class Machine:
                     self._ready = True
                 case {"event": "gone"}:
                     self._gone = True
-                case {"event": "output", "name": name, "text": text}:
+                case {"event": "output", "name": name, "text": text} if name in self.processes:
+                    # What a daemon's children say after it was tidied away is nobody's.
                     self.processes[name].output += text
                 case {"event": "exit", "name": name, "code": code}:
                     self.processes[name].code = code
