@@ -124,8 +124,14 @@ class SessionState:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> SessionState:
-        """Raises UsageError for a state that another version of this code wrote."""
-        data = json.loads(text)
+        """Raises UsageError for what is no state, or one that another version of this code wrote."""
+        try:
+            return cls._read(json.loads(text))
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise UsageError(f"not the state of a session: {error!r}") from None
+
+    @classmethod
+    def _read(cls, data: dict[str, Any]) -> SessionState:
         if (version := data.pop("version", None)) != VERSION:
             raise UsageError(f"session state has version {version}, this Twinhub reads version {VERSION}")
         return cls(

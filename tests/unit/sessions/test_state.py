@@ -60,6 +60,16 @@ def test_a_state_of_another_version_is_refused() -> None:
         SessionState.from_json(json.dumps(newer))
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [b"", b"\xff", "[" * 3000, "[]", '{"version": 1}', '{"version": 1, "spec": {"id": 5}}', '"text"'],
+    ids=["nothing", "no text", "too deep", "a list", "no spec", "a number for an id", "a string"],
+)
+def test_what_is_no_state_is_refused(bad: str | bytes) -> None:
+    with pytest.raises(UsageError):
+        SessionState.from_json(bad)
+
+
 def test_a_session_begins_with_the_configuration_that_the_device_has() -> None:
     assert SessionState.begin(spec(configuration=3)).selection == Selection(3)
 
