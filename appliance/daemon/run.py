@@ -11,6 +11,7 @@ import socket
 import stat
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from ipaddress import ip_address
 from typing import Final
 
 from appliance.api.app import full_application, local_application
@@ -28,6 +29,7 @@ from appliance.kernel.client import Helper, NoHelper, RemoteHelper
 from appliance.kernel.messages import HELPER_SOCKET
 from appliance.kernel.spawn import drop_privileges, spawn_helper
 from appliance.usbip.server import Limits, Server, listen
+from appliance.usbip.wire import PORT as USBIP_PORT
 
 log = logging.getLogger(__name__)
 
@@ -162,12 +164,18 @@ def limits(config: Config) -> Limits:
 def announce(config: Config, facade: Facade, status_port: int) -> None:
     listening = ", ".join(facade.listening)
     log.info("USB/IP on %s; metrics on http://%s:%d/metrics", listening, config.status.address, status_port)
-    attach = (
-        f"sudo usbip --tcp-port {config.listen.port} attach --remote {config.listen.addresses[0]} --busid"
-    )
     for export in facade.exports():
-        log.info("%s (%s): %s %s", export["name"], export["description"], attach, export["name"])
+        log.info("%s (%s): %s", export["name"], export["description"], how_to_attach(export["name"], config))
     systemd.notify("READY=1", f"STATUS=USB/IP on {listening}")
+
+
+def how_to_attach(name: str, config: Config) -> str:
+    """What to type on a client of this machine."""
+    host, port = config.listen.addresses[0], config.listen.port
+    if ip_address(host).is_unspecified:
+        host = socket.gethostname()
+    usbip = "usbip" if port == USBIP_PORT else f"usbip --tcp-port {port}"
+    return f"sudo modprobe vhci-hcd && sudo {usbip} attach -r {host} -b {name}"
 
 
 @asynccontextmanager
