@@ -1,21 +1,13 @@
-"""Fuzz USB/IP: `python -m tests.fuzz.fuzz_usbip --count N --seed S`, or with `--server` a running server.
-
-Inputs are noise and mutations of valid sessions, all drawn from the seed. A parser may reject an input with
-an error of ours; anything else that it raises, a read beyond the bounds or a growing memory is a crash.
-"""
+"""USB/IP: the handshakes of both sides, the URB stream of a software device, and a running server."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
-import resource
 import socket
 import struct
-import sys
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 from random import Random
 from typing import Any
@@ -26,7 +18,10 @@ from appliance.usbip.handshake import Handshake, Import, complete
 from appliance.usbip.server import Limits
 from appliance.usbip.stream import Stream
 from appliance.usbip.wire import HEADER_SIZE, ISO_PACKET, RetSubmit, Submit, Unlink, pack_iso, unpack_reply
+from gadgets.usb import pcapng
 from gadgets.usb.urb import Completion, IsoPacket, TransferType, Urb
+from tests.fuzz.harness import Note, Tally, Target, parser
+from tests.fuzz.mutation import invent
 from tests.unit.usbip.doubles import KEYBOARD, Shelf, ask, connect, read_to_end, serving
 
 DEVID = KEYBOARD.devid
@@ -37,25 +32,8 @@ TYPES = {
     0x04: TransferType.ISOCHRONOUS,
 }
 PACKETS = tuple(IsoPacket(n * 8, 8) for n in range(4))
-GROWTH = 64 << 20
-"""Bytes by which the process may grow over a run."""
 LONGEST_READ = 4 * 255 + 312
 """No handshake asks for more at once."""
-NUMBERS = (
-    0,
-    1,
-    0x7F,
-    0x80,
-    0xFF,
-    0x3FF,
-    0x400,
-    0x401,
-    0xFFFF,
-    1 << 24,
-    (1 << 24) + 1,
-    1 << 31,
-    (1 << 32) - 1,
-)
 
 REQUESTS = (handshake.list_request(), handshake.import_request("keyboard"))
 LISTS = (handshake.list_reply([KEYBOARD, replace(KEYBOARD, interfaces=())]), handshake.list_reply([]))
@@ -70,42 +48,6 @@ SESSIONS = (
 )
 
 
-def invent(random: Random, valid: tuple[bytes, ...]) -> bytes:
-    """Noise, or a valid input with a few things done to it."""
-    if random.random() < 0.1:
-        return random.randbytes(random.randrange(400))
-    data = bytearray(random.choice(valid))
-    for _ in range(random.randrange(5)):
-        random.choice(MUTATIONS)(random, data)
-    return bytes(data)
-
-
-def flip(random: Random, data: bytearray) -> None:
-    if data:
-        data[random.randrange(len(data))] ^= 1 << random.randrange(8)
-
-
-def number(random: Random, data: bytearray) -> None:
-    at = random.randrange(0, len(data) + 1, 4)
-    data[at : at + 4] = random.choice(NUMBERS).to_bytes(4, "big")
-
-
-def cut(random: Random, data: bytearray) -> None:
-    del data[random.randrange(len(data) + 1) :]
-
-
-def drop(random: Random, data: bytearray) -> None:
-    at = random.randrange(len(data) + 1)
-    del data[at : at + random.randrange(1, 9)]
-
-
-def double(random: Random, data: bytearray) -> None:
-    data += data[random.randrange(len(data) + 1) :]
-
-
-MUTATIONS = (flip, number, cut, drop, double)
-
-
 def talk(steps: Handshake[Any], data: bytes) -> None:
     """Hand the input to a handshake; one that ends too early is the shell's to notice."""
     stream = BytesIO(data)
@@ -116,10 +58,7 @@ def talk(steps: Handshake[Any], data: bytes) -> None:
             raise EOFError
         return part
 
-    try:
-        complete(steps, read)
-    except EOFError:
-        pass
+    complete(steps, read)
 
 
 def converse(random: Random, data: bytes) -> None:
@@ -147,6 +86,21 @@ def check(urb: Urb, answer: bytes) -> None:
     assert len(answer) - HEADER_SIZE - tail in (0, HEADER_SIZE)
 
 
+def record(random: Random, data: bytes) -> None:
+    """Capture what the input submits, and completions that say anything at all."""
+    capture = pcapng.Capture(3, 7, snaplen=4096)
+    for event in Stream(DEVID, TYPES.get).feed(data):
+        if isinstance(event, Urb):
+            kind = TYPES.get(event.endpoint, TransferType.BULK)
+            for block in (
+                capture.submit(event, kind, 1 << 60),
+                capture.complete(event, finish(random, event), kind, 1 << 60),
+            ):
+                assert len(block) % 4 == 0
+                assert len(block) < 4096 + 40
+                assert block[4:8] == block[-4:] == len(block).to_bytes(4, "little")
+
+
 def finish(random: Random, urb: Urb) -> Completion:
     data = random.randbytes(random.randrange(40))
     packets = tuple(
@@ -158,64 +112,26 @@ def finish(random: Random, urb: Urb) -> Completion:
     )
 
 
-TARGETS: dict[str, tuple[tuple[bytes, ...], Callable[[Random, bytes], None]]] = {
-    "request": (REQUESTS, lambda _, data: talk(handshake.request(), data)),
-    "listing": (LISTS, lambda _, data: talk(handshake.listing(), data)),
-    "importing": (IMPORTS, lambda _, data: talk(handshake.importing("keyboard"), data)),
-    "stream": (SESSIONS, converse),
-}
-
-
-@dataclass
-class Tally:
-    inputs: int = 0
-    rejected: int = 0
-    crashes: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.inputs} inputs, {self.rejected} rejected, {self.crashes} crashes"
-
-
-def fuzz(count: int, seed: int) -> Tally:
-    """`count` inputs against the parsers, one target after the other."""
-    random, tally, before = Random(seed), Tally(), memory()
-    targets = list(TARGETS.items())
-    for turn in range(count):
-        name, (valid, target) = targets[turn % len(targets)]
-        data = invent(random, valid)
-        tally.inputs += 1
-        try:
-            target(random, data)
-        except TwinhubError:
-            tally.rejected += 1
-        except Exception as error:
-            tally.crashes += 1
-            print(f"crash of {name}: {error!r}\n  input {data.hex()}", file=sys.stderr)
-    assert memory() - before < GROWTH, f"memory grew by {memory() - before} bytes"
-    return tally
-
-
-def memory() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-async def fuzz_server(count: int, seed: int, at_once: int = 32) -> Tally:
+async def fuzz_server(
+    count: int, seed: int, at_once: int = 32, first: int = 0, note: Note = lambda _: None
+) -> Tally:
     """`count` connections to a server on loopback, which must be as before when they are gone."""
-    random, tally, before, shelf = Random(seed), Tally(), memory(), Shelf()
+    tally, shelf = Tally(), Shelf()
     async with serving(shelf, Limits(connections=64, connections_per_peer=64)) as at:
         drain = asyncio.create_task(hang_up(shelf))
         await well(at)
         idle = held()
         while tally.inputs < count:
-            volley = min(at_once, count - tally.inputs)
-            answers = await asyncio.gather(*(fire(random, at) for _ in range(volley)))
-            tally.inputs += volley
+            begin = first + tally.inputs
+            volley = range(begin, min(begin + at_once, first + count))
+            answers = await asyncio.gather(*(fire(Random(seed << 64 | n), at) for n in volley))
+            tally.inputs += len(volley)
             tally.rejected += answers.count(b"")
+            note(tally)
         await well(at)
         async with asyncio.timeout(10):
             while held() != idle:  # noqa: ASYNC110 - nothing tells when the server saw the last client hang up
                 await asyncio.sleep(0.01)
-        assert memory() - before < GROWTH, f"memory grew by {memory() - before} bytes"
         drain.cancel()
     return tally
 
@@ -253,19 +169,31 @@ async def fire(random: Random, at: tuple[str, int]) -> bytes:
         return await read_to_end(sock)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="fuzz USB/IP")
-    parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--server", action="store_true", help="fire at a running server, not at the parsers")
-    options = parser.parse_args(arguments)
-    if options.server:
-        tally = asyncio.run(fuzz_server(options.count, options.seed))
-    else:
-        tally = fuzz(options.count, options.seed)
-    print(tally)
-    return 1 if tally.crashes else 0
+def serve(seed: int, numbers: range, note: Note) -> Tally:
+    return asyncio.run(fuzz_server(len(numbers), seed, first=numbers.start, note=note))
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+def fuzz(count: int, seed: int) -> Tally:
+    """The parsers, each with its part of `count`."""
+    part = range(count // len(PARSERS))
+    tallies = [target.run(seed, part, lambda _: None) for target in PARSERS]
+    return Tally(*(sum(getattr(tally, name) for tally in tallies) for name in Tally.__slots__))
+
+
+SHORT = (TwinhubError, EOFError)
+PARSERS = (
+    parser("usbip-request", lambda r: invent(r, REQUESTS), lambda _, d: talk(handshake.request(), d), SHORT),
+    parser("usbip-list", lambda r: invent(r, LISTS), lambda _, d: talk(handshake.listing(), d), SHORT),
+    parser(
+        "usbip-import",
+        lambda r: invent(r, IMPORTS),
+        lambda _, d: talk(handshake.importing("keyboard"), d),
+        SHORT,
+    ),
+    parser("usbip-stream", lambda r: invent(r, SESSIONS), converse),
+)
+TARGETS = (
+    *PARSERS,
+    Target("usbip-server", serve, share=20),
+    parser("pcapng", lambda r: invent(r, SESSIONS), record),
+)
