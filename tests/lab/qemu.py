@@ -22,7 +22,7 @@ def command_line(
     """`fds`: the machine's ends of "agent", "qmp" and "net"; `state`: its folder, with the initramfs."""
     # What costs time at boot and means nothing under emulation is off.
     append = (
-        "console=ttyS0 loglevel=5 panic=-1 net.ifnames=0 mitigations=off nokaslr tsc=reliable no_timer_check "
+        "console=ttyS0 loglevel=5 panic=-1 net.ifnames=0 mitigations=off nokaslr no_timer_check "
         "random.trust_cpu=on audit=0 apparmor=0 usb-storage.delay_use=0 "
         f'lab_init={init} lab_modules={kernel.modules} "lab_agent={AGENT}"'
     )
