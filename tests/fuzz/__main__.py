@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
+import shlex
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
-from tests.fuzz import fuzz_gadgets, fuzz_kernel, fuzz_sessions, fuzz_usbip, fuzz_words, report
-from tests.fuzz.harness import GROWTH, Note, Tally, Target, part, soak
-
-TARGETS: dict[str, Target] = {
-    target.name: target
-    for module in (fuzz_usbip, fuzz_sessions, fuzz_kernel, fuzz_gadgets, fuzz_words)
-    for target in module.TARGETS
-}
-STEPS = 10
-"""How often a target tells how far it is."""
-
-
-def progress(target: Target, count: int) -> Note:
-    step = max(count // STEPS, 1)
-    told = 0
-
-    def tell(tally: Tally) -> None:
-        nonlocal told
-        if tally.inputs >= told + step:
-            told = tally.inputs
-            print(f"{target.name}: {tally.inputs:,} of {count:,}, {tally.crashes} crashes", flush=True)
-
-    return tell
+from tests.fuzz import report
+from tests.fuzz.harness import GROWTH
+from tests.fuzz.targets import TARGETS, one
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -37,15 +22,19 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=1_000_000, help="inputs of each (default 1000000)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="the number of the first input")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="targets at once (default: cores)")
     parser.add_argument("--write-docs", action="store_true", help=f"write {report.FILE.name}")
+    words = sys.argv[1:] if words is None else words
     options = parser.parse_args(words)
-    run = report.occasion(f"python -m tests.fuzz --count {options.count} --seed {options.seed}")
-    results = []
-    for target in (TARGETS[name] for name in options.target or TARGETS):
-        count = part(target, options.count)
-        results.append(soak(target, count, options.seed, options.first, progress(target, count)))
-        if results[-1].growth >= GROWTH:
-            print(f"{target.name}: memory grew by {results[-1].growth} bytes", file=sys.stderr)
+    run = report.occasion(shlex.join(("python", "-m", "tests.fuzz", *words)))
+    # A process for each target: what one leaves in memory must not hide the growth of the next.
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.jobs, mp_context=fresh, max_tasks_per_child=1) as pool:
+        task = partial(one, count=options.count, seed=options.seed, first=options.first)
+        results = list(pool.map(task, options.target or TARGETS))
+    for result in results:
+        if result.growth >= GROWTH:
+            print(f"{result.target}: memory grew by {result.growth} bytes", file=sys.stderr)
     print(report.table(results))
     if options.write_docs:
         report.write(results, run)

@@ -9,8 +9,8 @@ import pytest
 
 from appliance.errors import ProtocolError
 from tests.fuzz import report
-from tests.fuzz.__main__ import TARGETS
 from tests.fuzz.harness import GROWTH, Result, Tally, parser, part, soak
+from tests.fuzz.targets import TARGETS
 
 COUNT = 2000
 ACCEPTS_ALL = {"endpoints", "sysfs-descriptors", "gadget"}
