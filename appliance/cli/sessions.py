@@ -7,6 +7,7 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -49,8 +50,7 @@ def capture(args: Namespace) -> None:
     path = Path(args.output or f"{args.session}.pcapng")
     try:
         with path.open("wb") as file:
-            file.write(first)
-            written = len(first) + write(chunks, file)
+            written = write(chain((first,), chunks), file)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from None
     show(args, {"file": str(path), "bytes": written}, f"{size(written)} in {path}; Wireshark opens it.\n")
