@@ -17,8 +17,9 @@ from pathlib import Path
 from tests.lab.kernel import CACHE, XZ, Kernel
 
 PACKAGES = (
-    "alsa-utils", "busybox-static", "e2fsprogs", "dosfstools", "evtest", "hwdata", "iproute2", "iputils-ping",
-    "kmod", "procps", "qemu-system-x86", "systemd", "tshark", "udev", "usbip", "usbutils", "util-linux",
+    "alsa-utils", "busybox-static", "e2fsprogs", "dosfstools", "evtest", "fio", "hwdata", "iproute2",
+    "iputils-ping", "kmod", "procps", "psmisc", "qemu-system-x86", "systemd", "tshark", "udev",
+    "usbip", "usbutils", "util-linux",
 )  # fmt: skip
 
 
