@@ -15,10 +15,10 @@ run: $(STAMP)  ## serve a software keyboard on loopback: no USB hardware, no roo
 
 test: unit lab  ## everything: unit tests, then real kernels in virtual machines
 
-unit: $(STAMP)
+unit: $(STAMP)  ## the unit tests alone
 	$(PYTEST) tests/unit
 
-lab: $(STAMP)
+lab: $(STAMP)  ## the tests in virtual machines alone
 	$(PY) -m tests.lab.setup
 	$(PYTEST) tests/lab --timeout 600
 
