@@ -115,7 +115,6 @@ class HubGrant:
             "session.started", session=spec.id, export=spec.name, client=spec.peer, mode=spec.kind
         )
         hub.note("attach", spec.name, f"{spec.peer}, {spec.kind}")
-        await hub.inventory.refresh()
 
 
 def spec_of(export: Export, record: DeviceRecord, sock: socket.socket) -> SessionSpec:
