@@ -241,6 +241,6 @@ def test_an_upgrade_reaches_running_sessions_with_no_unplug(house: House) -> Non
         f"sed -i 's/^__version__ = .*/__version__ = \"{ANOTHER_VERSION}\"/' appliance/__init__.py"
     )
     house.twinhub.start()
+    house.server.wait_until("test $(pgrep -fc '[a]ppliance.sessions.worker --state') = 2", timeout=120)
     goes_on(*copies)
-    house.server.run("test $(pgrep -fc '[a]ppliance.sessions.worker --state') = 2")
     assert "disconnect" not in house.client.run("dmesg").stdout
