@@ -1,4 +1,4 @@
-"""`make bench`: runs the suites, prints the table, and writes bench/results.json when all of them ran."""
+"""`make bench`: runs the suites and prints the table; if all ran, writes bench/results.json and the docs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from tests.bench import share
-from tests.bench.results import Result, save, table
+from tests.bench.results import Result, save, table, write_docs
 from tests.lab import Lab
 
 SUITES: dict[str, Callable[[Lab], list[Result]]] = {"share": share.measure}
@@ -23,6 +23,7 @@ def main() -> None:
     print(table(results))
     if len(wanted) == len(SUITES):
         save(results, "make bench")
+        write_docs(results)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 FILE: Final = ROOT / "bench/results.json"
+DOCS: Final = ROOT / "docs/performance.md"
+BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 
 
 @dataclass(frozen=True)
@@ -74,3 +76,13 @@ def table(results: list[Result]) -> str:
             f"| `{result.name}` | {result.ours:.4g} {result.unit} | {rival} | {ratio} | {result.note} |"
         )
     return "\n".join(lines)
+
+
+def write_docs(results: list[Result], file: Path = DOCS) -> None:
+    """Puts the table between its marks."""
+    before, _, rest = file.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    when = datetime.now(UTC).date().isoformat()
+    file.write_text(
+        f"{before}{BEGIN}\nOn {when}, commit {commit()}, by `make bench`:\n\n{table(results)}\n{END}{after}"
+    )

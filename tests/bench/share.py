@@ -15,7 +15,7 @@ from typing import Final
 from tests.bench.results import Result
 from tests.lab import Disk, Lab, Machine
 
-ROUNDS: Final = 5
+ROUNDS: Final = 4
 SECONDS: Final = 3
 STOCK_PORT: Final = 3239
 VARIANTS: Final = ("usbipd", "direct", "relayed")
