@@ -55,7 +55,12 @@ class Nursery:
         with theirs:
             self._sock.setblocking(False)
             command = [sys.executable, "-m", "appliance.sessions.nursery", "--fd", str(theirs.fileno())]
-            self._process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL)
+            self._process = subprocess.Popen(
+                command,
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                process_group=0,  # a Ctrl-C is the daemon's, which ends us in good order
+            )
 
     async def _ask(self, request: bytes, fds: list[int]) -> bytes:
         assert self._sock
