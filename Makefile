@@ -5,7 +5,7 @@ STAMP := $(VENV)/.ready
 PYTEST := $(PY) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit lab check bench soak format clean
+.PHONY: help run test parts unit lab check bench soak format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -13,14 +13,16 @@ help:  ## this list
 run: $(STAMP)  ## serve a software keyboard on loopback: no USB hardware, no root
 	$(VENV)/bin/twinhub serve --config docs/examples/keyboard.toml
 
-test: unit lab  ## everything: unit tests, then real kernels in virtual machines
+test: parts unit lab  ## everything: unit tests, then real kernels in virtual machines
 
 unit: $(STAMP)  ## the unit tests alone
 	$(PYTEST) tests/unit
 
-lab: $(STAMP)  ## the tests in virtual machines alone
-	$(PY) -m tests.lab.setup
+lab: parts  ## the tests in virtual machines alone
 	$(PYTEST) tests/lab --timeout 600
+
+parts: $(STAMP)
+	$(PY) -m tests.lab.setup
 
 check: $(STAMP)  ## ruff, mypy strict, the floors
 	$(VENV)/bin/ruff check .
@@ -28,8 +30,7 @@ check: $(STAMP)  ## ruff, mypy strict, the floors
 	$(VENV)/bin/mypy
 	$(PYTEST) tests/unit/test_floors.py tests/unit/test_house.py
 
-bench: $(STAMP)  ## measure against named rivals; writes bench/results.json
-	$(PY) -m tests.lab.setup
+bench: parts  ## measure against named rivals; writes bench/results.json
 	$(PY) -m tests.bench
 
 soak: $(STAMP)  ## what takes long: a million inputs for every parser, a running server under fire

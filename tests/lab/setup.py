@@ -39,7 +39,8 @@ def is_installed(package: str) -> bool:
 
 def install(packages: list[str]) -> None:
     if os.geteuid() != 0:
-        sys.exit(f"the lab needs packages that only root can install: apt-get install {' '.join(packages)}")
+        print(f"the lab's tests will skip: as root, apt-get install {' '.join(packages)}", file=sys.stderr)
+        sys.exit(bool(os.environ.get("CI")))
     apt_get("update")
     apt_get("install", "--yes", "--no-install-recommends", *packages)
 
