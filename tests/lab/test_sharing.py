@@ -87,9 +87,9 @@ def driver(machine: Machine, device: Device) -> str:
 def echoes(client: Machine, adapter: SerialAdapter) -> bool:
     """Whether what either end of the serial line says arrives at the other."""
     tty = client.node("vhci_hcd.0", "tty/ttyUSB*")
-    client.run(f"stty -F {tty} raw -echo")
-    listener = client.start(f"cat {len(client.processes)}", f"exec cat {tty}")
-    client.run(f"printf 'are you there?' > {tty}")
+    # One opening from first to last: what comes while nobody has the line open is lost.
+    talk = f"exec 3<>{tty}; stty -F {tty} raw -echo; printf 'are you there?' >&3; exec cat <&3"
+    listener = client.start(f"cat {len(client.processes)}", talk)
     heard = b"".join(iter(lambda: adapter.socket.recv(1), b"?"))
     adapter.socket.sendall(b"I am here")
     listener.wait_for_output("I am here")
