@@ -172,7 +172,7 @@ class Store:
             raise Unavailable(
                 f"cannot use {self._path}: {error}; its directory must exist, be writable and have space"
             ) from error
-        except (sqlite3.DatabaseError, json.JSONDecodeError) as error:
+        except (sqlite3.Error, ValueError, TypeError) as error:  # a damaged cell may hold another type
             raise Unavailable(
                 f"{self._path} is damaged: {error}. Move it away together with its -wal and -shm files and"
                 " start again: the rules made by 'twinhub share' and the audit trail are lost, those of the"
