@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from appliance.errors import UsageError
-from appliance.sessions.loop import HANGUP, OUT, Loop
+from appliance.loop import HANGUP, OUT, Loop
 from gadgets.usb import pcapng
 from gadgets.usb.urb import Completion, TransferType, Urb
 

@@ -6,7 +6,7 @@ import socket
 from typing import Any
 
 from appliance.errors import UsageError
-from appliance.sessions.loop import HANGUP, Ended, Loop
+from appliance.loop import HANGUP, Ended, Loop
 from appliance.sessions.state import SessionState
 
 

@@ -8,9 +8,9 @@ from time import monotonic_ns
 from typing import Any, Final
 
 from appliance.errors import UsageError
+from appliance.loop import IN, OUT, Ended, Loop
 from appliance.sessions.capture import Capture
 from appliance.sessions.half import Half
-from appliance.sessions.loop import IN, OUT, Ended, Loop
 from appliance.sessions.relay import BATCH, Relay
 from appliance.sessions.state import SessionState
 from appliance.sessions.tap import Tap

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from appliance.errors import UsageError
+from appliance.loop import IN, OUT, Ended, Loop
 from appliance.sessions.capture import Capture
-from appliance.sessions.loop import IN, OUT, Ended, Loop
 from appliance.sessions.state import SessionState
 from appliance.sessions.telemetry import Telemetry
 from appliance.usbip.stream import Stream

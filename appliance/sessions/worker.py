@@ -20,9 +20,9 @@ from typing import Any, Final, Protocol
 
 from appliance import __version__
 from appliance.errors import ProtocolError, TwinhubError, Unavailable, UsageError, describe
+from appliance.loop import IN, Ended, Loop
 from appliance.sessions.control import LINE_LIMIT, Lines, Message, encode
 from appliance.sessions.direct import Direct
-from appliance.sessions.loop import IN, Ended, Loop
 from appliance.sessions.relayed import Relayed
 from appliance.sessions.state import VERSION, SessionState
 

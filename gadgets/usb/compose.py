@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 
 from appliance.errors import UsageError
 from gadgets.usb.capabilities import Capability, SuperSpeedCapability, Usb2Extension
@@ -63,6 +64,7 @@ def compose(
     strings = Strings()
     indexes = [strings.add(text) for text in (identity.manufacturer, identity.product, identity.serial)]
     numbering = Numbering(speed, strings)
+    _label(functions)
     settings: list[AlternateSetting] = []
     owners: dict[int, Function] = {}
     for function in functions:
@@ -89,6 +91,19 @@ def compose(
     )
     descriptors = DescriptorSet(speed, device, (configuration,), strings, capabilities)
     return GadgetDevice(descriptors, functions, {configuration.value: owners})
+
+
+def _label(functions: Sequence[Function]) -> None:
+    """Keyboard, Keyboard, Disk become keyboard, keyboard-2, disk. Raises UsageError for one given twice."""
+    taken = [function.label for function in functions if function.label]
+    if len(taken) > len(set(taken)):
+        raise UsageError(f"two functions of a device cannot have one label: {', '.join(taken)}")
+    for function in functions:
+        if not function.label:
+            kind = type(function).__name__.lower()
+            names = chain((kind,), (f"{kind}-{number}" for number in count(2)))
+            function.label = next(name for name in names if name not in taken)
+            taken.append(function.label)
 
 
 def _attributes(self_powered: bool, remote_wakeup: bool) -> int:

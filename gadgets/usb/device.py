@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -55,6 +55,22 @@ class WakeUp:
     """Event: something happened while suspended, and the host allows the device to wake it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What `function` (its label; "" is the device itself) told."""
+
+    function: str
+    event: object
+
+
+@dataclass(frozen=True, slots=True)
+class To:
+    """A local input for the function of this label, where several take such."""
+
+    function: str
+    input: object
+
+
 class Device(Protocol):
     """Anything that is a USB device."""
 
@@ -87,8 +103,8 @@ class Device(Protocol):
     def wake_at(self) -> int | None:
         """When it wants the next tick, ns on the driver's monotonic clock; 0 at once, None never."""
 
-    def take_events(self) -> list[object]:
-        """What it told since it was last asked: frozen dataclasses."""
+    def take_events(self) -> list[Told]:
+        """What it told since it was last asked; the events are frozen dataclasses."""
 
 
 class GadgetDevice:
@@ -111,9 +127,9 @@ class GadgetDevice:
         self._owners = owners
         self._pipes = Pipes()
         self._control = ControlPipe(descriptors, self)
-        self._events: deque[object] = deque(maxlen=MAX_EVENTS)
+        self._events: deque[Told] = deque(maxlen=MAX_EVENTS)
         for function in self.functions:
-            function.attach_to(self._pipes, self._events.append)
+            function.attach_to(self._pipes, partial(self._tell, function.label))
 
     # Facts
 
@@ -171,16 +187,24 @@ class GadgetDevice:
         return self._pipes.take()
 
     def local(self, input: object) -> list[Completion]:
-        takers = [function for function in self.functions if isinstance(input, function.inputs)]
-        if not takers:
-            known = (
-                ", ".join(sorted({kind.__name__ for f in self.functions for kind in f.inputs})) or "nothing"
-            )
-            raise UsageError(f"this device does not take {type(input).__name__}; it takes {known}")
-        takers[0].local(input)
+        """An input for the first function that takes such, or, as `To`, for the one named."""
+        inner = input.input if isinstance(input, To) else input
+        self._taker(input).local(inner)
         if self.suspended and self._control.remote_wakeup:
-            self._events.append(WakeUp())
+            self._tell("", WakeUp())
         return self._pipes.take()
+
+    def _taker(self, input: object) -> Function:
+        asked = [f for f in self.functions if not isinstance(input, To) or f.label == input.function]
+        if isinstance(input, To) and not asked:
+            labels = ", ".join(f.label for f in self.functions)
+            raise UsageError(f"this device has no function {input.function!r}; it has {labels}")
+        inner = input.input if isinstance(input, To) else input
+        takers = [function for function in asked if isinstance(inner, function.inputs)]
+        if not takers:
+            known = ", ".join(sorted({kind.__name__ for f in asked for kind in f.inputs})) or "nothing"
+            raise UsageError(f"this device does not take {type(inner).__name__}; it takes {known}")
+        return takers[0]
 
     def tick(self, now_ns: int) -> list[Completion]:
         for function in self.functions:
@@ -191,7 +215,7 @@ class GadgetDevice:
     def wake_at(self) -> int | None:
         return min((at for f in self.functions if (at := f.wake_at) is not None), default=None)
 
-    def take_events(self) -> list[object]:
+    def take_events(self) -> list[Told]:
         events = list(self._events)
         self._events.clear()
         return events
@@ -204,7 +228,7 @@ class GadgetDevice:
             function.on_reset()
         for setting in self._control.settings:
             self._open(setting)
-        self._events.append(Configured(configuration.value if configuration else 0))
+        self._tell("", Configured(configuration.value if configuration else 0))
         if configuration:
             for function in dict.fromkeys(self._owners.get(configuration.value, {}).values()):
                 function.on_configured()
@@ -247,6 +271,9 @@ class GadgetDevice:
         self._control.reset()
         for function in self.functions:
             function.on_reset()
+
+    def _tell(self, function: str, event: object) -> None:
+        self._events.append(Told(function, event))
 
     def _owner(self, interface: int) -> Function | None:
         return self._owners.get(self.configuration_value, {}).get(interface)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+from gadgets.usb.companion import Companion
 from gadgets.usb.configuration import AlternateSetting
 from gadgets.usb.numbering import Numbering
 from gadgets.usb.pipes import Pipes
@@ -24,6 +25,9 @@ class Function:
 
     inputs: ClassVar[tuple[type, ...]] = ()
     """The local inputs it takes: frozen dataclasses."""
+
+    label = ""
+    """Its name in the device, once in each; `compose` gives one to those that have none."""
 
     _pipes: Pipes
     _tell: Callable[[object], None]
@@ -76,6 +80,11 @@ class Function:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """The inverse, on a function made with the same arguments."""
+
+    @property
+    def companions(self) -> Sequence[Companion]:
+        """What of the outside it is tied to: a pty, a TCP port. Who runs the device runs these beside it."""
+        return ()
 
     # What it does
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from appliance.loop import Loop
 from appliance.sessions.capture import BACKLOG_LIMIT, Capture
-from appliance.sessions.loop import Loop
 from appliance.sessions.relay import Relay
 from appliance.sessions.tap import SNAP, Tap
 from gadgets.usb.urb import Completion, TransferType, Urb

@@ -14,7 +14,7 @@ from gadgets.hid.keyboard import Press, Release, TypeText, keyboard
 from gadgets.hid.report import KEYBOARD_REPORT_DESCRIPTOR, Leds, keyboard_report
 from gadgets.hid.usages import KEYS
 from gadgets.usb.class_descriptors import HID
-from gadgets.usb.device import BusEvent, Configured
+from gadgets.usb.device import BusEvent, Configured, Told
 from gadgets.usb.urb import Speed, Status
 from tests.unit.gadgets.host import Host
 
@@ -146,7 +146,7 @@ def test_a_new_host_gets_nothing_of_what_was_typed_to_the_last(host: Host) -> No
 def test_lights_are_told_once(host: Host) -> None:
     for _ in range(2):
         assert host.control("21 09 0200 0000 0001", b"\x02") == b""
-    assert host.device.take_events() == [Leds(caps_lock=True)]
+    assert host.device.take_events() == [Told("keyboard", Leds(caps_lock=True))]
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_an_unconfigured_keyboard_wants_no_clock() -> None:
     device = keyboard()
     assert device.wake_at is None
     Host(device)
-    assert (device.wake_at, device.take_events()) == (0, [Configured(1)])
+    assert (device.wake_at, device.take_events()) == (0, [Told("", Configured(1))])
     device.bus(BusEvent.DETACH)
     assert device.wake_at is None
 

@@ -6,7 +6,7 @@ import pytest
 
 from appliance.errors import Unavailable, UsageError
 from gadgets.usb.compose import compose
-from gadgets.usb.device import MAX_EVENTS, BusEvent, Configured, WakeUp
+from gadgets.usb.device import MAX_EVENTS, BusEvent, Configured, To, Told, WakeUp
 from gadgets.usb.pipes import MAX_PARKED
 from gadgets.usb.urb import SHORT_NOT_OK, ZERO_PACKET, Completion, IsoPacket, Speed, Status, TransferType
 from tests.unit.gadgets.host import IDENTITY, Bench, Host, Say, Take, bench, iso, setup_of
@@ -235,7 +235,7 @@ def test_a_suspended_device_wakes_the_host_if_it_may(host: Host) -> None:
     host.device.local(Say(b"b"))
     host.device.bus(BusEvent.RESUME)
     host.device.local(Say(b"c"))
-    assert host.device.take_events() == [WakeUp()]
+    assert host.device.take_events() == [Told("", WakeUp())]
 
 
 # Composites
@@ -247,7 +247,7 @@ def test_functions_hear_of_configuration_and_settings(host: Host) -> None:
     function = host.device.functions[0]
     assert isinstance(function, Bench)
     assert function.told == ["reset", "configured", "alternate 0.1", "reset"]
-    assert host.device.take_events() == [Configured(1), Configured(0)]
+    assert host.device.take_events() == [Told("", Configured(1)), Told("", Configured(0))]
 
 
 def test_composites_number_interfaces_and_endpoints_through() -> None:
@@ -281,3 +281,14 @@ def test_what_cannot_be_composed_is_refused() -> None:
 def test_a_snapshot_of_another_device_is_refused(host: Host) -> None:
     with pytest.raises(UsageError, match="other descriptors"):
         host.device.restore(bench(Speed.SUPER)[0].snapshot())
+
+
+def test_each_function_has_a_label_of_its_own_by_which_it_is_told_from_its_like() -> None:
+    first, second = Bench(), Bench()
+    host = Host(compose(IDENTITY, [first, second]))
+    assert (first.label, second.label) == ("bench", "bench-2")
+    host.submit(second.source, 8)
+    done = host.device.local(To("bench-2", Say(b"b")))
+    assert [completion.data for completion in done] == [b"b"]
+    with pytest.raises(UsageError, match="no function 'bench-3'; it has bench, bench-2"):
+        host.device.local(To("bench-3", Say(b"c")))
