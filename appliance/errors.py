@@ -9,6 +9,7 @@ TwinhubError            1   500  5   something failed; the message says what and
 ├── NotPermitted        6   403  5   this process lacks a privilege (not root, no helper)
 ├── Unavailable         7   503  1   a part is missing or not running (module, daemon, helper)
 ├── DeviceFailed        8   502  3   the device or its driver is in an error state
+│   └── MediumError     8   502  3   what is in a disk cannot be read or written, or is full
 └── PeerError           9   502  5   the other side broke the protocol or went away
     ├── ProtocolError   9   502  5   bytes that USB/IP does not allow
     └── Timeout         9   504  5   the other side did not answer in time
@@ -59,6 +60,10 @@ class DeviceFailed(TwinhubError):
     exit_code, http_status, usbip_status = 8, 502, 3
 
 
+class MediumError(DeviceFailed):
+    pass
+
+
 class PeerError(TwinhubError):
     exit_code, http_status = 9, 502
 
@@ -75,7 +80,7 @@ BY_NAME: dict[str, type[TwinhubError]] = {
     cls.__name__: cls
     for cls in (
         TwinhubError, UsageError, ConfigError, NotFound, Busy, Refused, NotPermitted, Unavailable,
-        DeviceFailed, PeerError, ProtocolError, Timeout,
+        DeviceFailed, MediumError, PeerError, ProtocolError, Timeout,
     )
 }  # fmt: skip
 

@@ -1,0 +1,1 @@
+"""Mass storage: Bulk-Only Transport, SCSI, and the media in them."""
