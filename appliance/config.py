@@ -18,21 +18,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from appliance.errors import ConfigError
+from appliance.explain import BadKey, did_you_mean, locate, shown
 from appliance.exports.keys import (
     NETWORKS,
-    BadKey,
     Key,
     Kind,
     Network,
     address,
     choice,
-    did_you_mean,
     items,
-    locate,
     read,
     require,
     seconds,
-    shown,
     toml,
     whole,
 )

@@ -5,13 +5,13 @@ Tables of `Key`s drive the parsing of TOML and of command words, the defaults, a
 
 from __future__ import annotations
 
-import difflib
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
+
+from appliance.explain import BadKey, did_you_mean, shown
 
 Network = IPv4Network | IPv6Network
 
@@ -37,14 +37,6 @@ class Key:
     """How the documentation shows a default that TOML cannot, or that depends on the machine."""
 
 
-class BadKey(Exception):
-    """What is wrong, at one key or at none (""); who knows the place (file, line, command) tells the user."""
-
-    def __init__(self, key: str, problem: str) -> None:
-        super().__init__(f"{shown(key)[1:-1]}: {problem}" if key else problem)
-        self.key = key
-
-
 def read(keys: Sequence[Key], table: Mapping[str, object]) -> dict[str, Any]:
     """The parsed value of every key in `keys`, defaults filled in; BadKey for the first that is wrong."""
     known = {key.name: key for key in keys}
@@ -62,60 +54,11 @@ def one(key: Key, found: object) -> Any:
         raise BadKey(key.name, f"found {shown(found)}, wanted {key.kind.wanted}") from None
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown `word`."""
-    known = sorted(known)
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; known are {', '.join(known)}"
-
-
-def shown(found: object) -> str:
-    """`found` on one short line, however hostile."""
-    try:
-        text = json.dumps(found, default=str)
-    except (ValueError, RecursionError):  # thousands of digits, or of tables in tables
-        return "a monstrous value"
-    return text if len(text) <= 60 else text[:57] + "…"
-
-
 def toml(value: object) -> str:
     """A parsed value as TOML writes it."""
     if isinstance(value, tuple | list):
         return "[" + ", ".join(toml(item) for item in value) + "]"
     return json.dumps(value if isinstance(value, bool | int | float) else str(value), ensure_ascii=False)
-
-
-def locate(source: str, path: tuple[str, ...], nth: int = 0) -> int:
-    """The line (from 1) of the TOML `source` where the key `path` stands, in the `nth` of tables of one name.
-
-    If there is none, that of what encloses it. A string of several lines can mislead it, by some lines.
-    """
-    table, tables, line = path[:1], -1, 1
-    here: tuple[str, ...] = ()
-    for number, text in enumerate(source.split("\n"), 1):
-        if header := _HEADER.match(text):
-            found = here = _path(header[2])
-            tables += header[1] == "[[" and here == table
-        elif key := _KEY.match(text):
-            found = (*here, *_path(key[1]))
-        else:
-            continue
-        if nth != max(tables, 0):
-            continue
-        if found[: len(path)] == path:
-            return number
-        if found == table:
-            line = number
-    return line
-
-
-_HEADER = re.compile(r"\s*(\[\[?)([^\[\]=]+)\]")
-_KEY = re.compile(r"""\s*((?:[A-Za-z0-9_ \t.-]|"[^"]*"|'[^']*')+)=""")
-
-
-def _path(key: str) -> tuple[str, ...]:
-    """A dotted key, its quotes taken off."""
-    return tuple(word.strip(" \t\"'") for word in key.split("."))
 
 
 def text(wanted: str = "a text", longest: int = 255) -> Kind:

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from appliance.errors import UsageError
+from appliance.explain import BadKey
 from appliance.exports import names
 from appliance.exports.keys import (
     NETWORKS,
     SWITCH,
-    BadKey,
     Key,
     Kind,
     choice,
@@ -26,7 +26,7 @@ from appliance.exports.keys import (
     seconds,
     text,
     toml,
-)  # fmt: skip
+)
 from appliance.exports.rules import CLASSES, CONDITIONS, DEFAULTS, Condition, ExportOptions, Match, Rule
 from appliance.inventory.model import HUB_CLASS
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from appliance import config
 from appliance.config import SECTIONS, Config, Paths, load, parse
 from appliance.errors import ConfigError
-from appliance.exports.keys import locate, toml
+from appliance.explain import locate
+from appliance.exports.keys import toml
 from appliance.exports.rules import ExportOptions
 from appliance.exports.words import RULE_KEYS
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import UsageError
-from appliance.exports.keys import BadKey
+from appliance.explain import BadKey
 from appliance.exports.rules import Condition, ExportOptions
 from appliance.exports.words import (
     RULE_KEYS,
