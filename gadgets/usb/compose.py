@@ -6,6 +6,7 @@ device = compose(Identity(0x1209, 0x0001, "Example", "Keyboard"), [Keyboard()], 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import chain, count
 
@@ -63,16 +64,15 @@ def compose(
         raise UsageError(f"a gadget cannot have {speed.name.lower()} speed")
     strings = Strings()
     indexes = [strings.add(text) for text in (identity.manufacturer, identity.product, identity.serial)]
-    numbering = Numbering(speed, strings)
     _label(functions)
-    settings: list[AlternateSetting] = []
-    owners: dict[int, Function] = {}
-    for function in functions:
-        described = function.describe(numbering)
-        settings += described
-        owners |= {setting.interface: function for setting in described}
+    attributes = _attributes(self_powered, remote_wakeup)
+    max_power = max_power_ma // (8 if speed >= Speed.SUPER else 2)
+    configuration, owners = _describe(functions, Numbering(speed, strings), attributes, max_power)
+    other_speed: tuple[Configuration, ...] = ()
+    if speed is Speed.HIGH:
+        other_speed = _at_full_speed(functions, strings, attributes, max_power)
+    associated = any(setting.association for setting in configuration.settings)
     capabilities = _needed_capabilities(speed) + tuple(capabilities)
-    associated = any(setting.association for setting in settings)
     device_class = identity.device_class or (MISCELLANEOUS if associated else (0, 0, 0))
     device = DeviceDescriptor(
         max(_BCD_USB[speed], _WITH_BOS if capabilities else 0),
@@ -83,14 +83,32 @@ def compose(
         identity.bcd_device,
         *indexes,
     )
-    configuration = Configuration(
-        value=1,
-        settings=tuple(settings),
-        attributes=_attributes(self_powered, remote_wakeup),
-        max_power=max_power_ma // (8 if speed >= Speed.SUPER else 2),
-    )
-    descriptors = DescriptorSet(speed, device, (configuration,), strings, capabilities)
+    descriptors = DescriptorSet(speed, device, (configuration,), strings, capabilities, other_speed)
     return GadgetDevice(descriptors, functions, {configuration.value: owners})
+
+
+def _describe(
+    functions: Sequence[Function], numbering: Numbering, attributes: int, max_power: int
+) -> tuple[Configuration, dict[int, Function]]:
+    """The configuration, and which function is behind each of its interfaces."""
+    settings: list[AlternateSetting] = []
+    owners: dict[int, Function] = {}
+    for function in functions:
+        described = function.describe(numbering)
+        settings += described
+        owners |= {setting.interface: function for setting in described}
+    return Configuration(1, tuple(settings), attributes, max_power), owners
+
+
+def _at_full_speed(
+    functions: Sequence[Function], strings: Strings, attributes: int, max_power: int
+) -> tuple[Configuration, ...]:
+    """What a high-speed device would be there, by copies of its functions; nothing if one cannot be."""
+    numbering = Numbering(Speed.FULL, strings)
+    try:
+        return (_describe([copy(each) for each in functions], numbering, attributes, max_power)[0],)
+    except UsageError:
+        return ()
 
 
 def _label(functions: Sequence[Function]) -> None:

@@ -16,7 +16,7 @@ from gadgets.usb.urb import Speed
 @dataclass(frozen=True)
 class DescriptorSet:
     """Everything a device says of itself at one speed. `other_speed`: its configurations at the other one
-    of full and high, where it has them."""
+    of full and high, where it has them. At high speed it has a qualifier in any case. USB 2.0 §9.6.2."""
 
     speed: Speed
     device: DeviceDescriptor
@@ -38,7 +38,7 @@ class DescriptorSet:
         for index, configuration in enumerate(self.other_speed):
             kind = DescriptorType.OTHER_SPEED_CONFIGURATION
             found[kind, index, 0] = emit(configuration, kind)
-        if self.other_speed:
+        if self.other_speed or self.speed is Speed.HIGH:
             found[DescriptorType.DEVICE_QUALIFIER, 0, 0] = QUALIFIER.emit(
                 DeviceQualifier(
                     self.device.bcd_usb,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gadgets.usb.capabilities import parse_bos
-from gadgets.usb.configuration import parse_configuration
+from gadgets.usb.configuration import emit, parse_configuration
 from gadgets.usb.descriptors import DEVICE, QUALIFIER
 from gadgets.usb.device import BusEvent, GadgetDevice
 from gadgets.usb.strings import parse_languages, parse_string
@@ -63,9 +63,28 @@ def test_a_high_speed_device_has_no_bos_and_a_superspeed_device_has(host: Host, 
     assert len(parse_bos(super_host.control("80 06 0f00 0000 00ff") or b"")) == 2
 
 
-def test_a_device_that_knows_no_other_speed_stalls_the_qualifier(host: Host) -> None:
+def test_a_device_that_knows_no_other_speed_stalls_the_qualifier() -> None:
+    host = Host(bench(Speed.FULL)[0])
     assert host.control("80 06 0600 0000 000a") is None
     assert host.control("80 06 0700 0000 00ff") is None
+
+
+def test_a_high_speed_device_tells_what_it_would_be_at_full_speed(host: Host) -> None:
+    """Which every one must. USB 2.0 §9.6.2"""
+    qualifier = QUALIFIER.parse(host.control("80 06 0600 0000 000a") or b"")
+    assert (qualifier.bcd_usb, qualifier.max_packet_size, qualifier.num_configurations) == (0x0200, 64, 1)
+    answer = host.control("80 06 0700 0000 ffff") or b""
+    assert bytes((answer[0], 2)) + answer[2:] == emit(
+        bench(Speed.FULL, remote_wakeup=True)[0].configurations[0]
+    )
+    assert host.control("80 06 0701 0000 ffff") is None
+
+
+def test_a_high_speed_device_that_cannot_be_at_full_speed_has_a_qualifier_all_the_same() -> None:
+    known = bench()[0].descriptors
+    host = Host(GadgetDevice(replace(known, other_speed=()), [], {}))
+    assert QUALIFIER.parse(host.control("80 06 0600 0000 000a") or b"").num_configurations == 0
+    assert host.control("80 06 0700 0000 ffff") is None
 
 
 def test_a_device_of_two_speeds_tells_of_the_other() -> None:
