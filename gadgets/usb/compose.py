@@ -72,7 +72,8 @@ def compose(
     if speed is Speed.HIGH:
         other_speed = _at_full_speed(functions, strings, attributes, max_power)
     associated = any(setting.association for setting in configuration.settings)
-    capabilities = _needed_capabilities(speed) + tuple(capabilities)
+    added = chain.from_iterable(each.capabilities(configuration.settings) for each in functions)
+    capabilities = (*_needed_capabilities(speed), *capabilities, *added)
     device_class = identity.device_class or (MISCELLANEOUS if associated else (0, 0, 0))
     device = DeviceDescriptor(
         max(_BCD_USB[speed], _WITH_BOS if capabilities else 0),

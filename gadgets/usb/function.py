@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+from gadgets.usb.capabilities import Capability
 from gadgets.usb.companion import Companion
 from gadgets.usb.configuration import AlternateSetting
 from gadgets.usb.numbering import Numbering
@@ -37,6 +38,10 @@ class Function:
     def describe(self, take: Numbering) -> Sequence[AlternateSetting]:
         """Its interfaces, with numbers, endpoints and strings taken from `take`; called once, first."""
         raise NotImplementedError
+
+    def capabilities(self, settings: Sequence[AlternateSetting]) -> Sequence[Capability]:
+        """What it adds to the BOS of a device with these settings, its own among them; called once, then."""
+        return ()
 
     def setup(self, setup: SetupPacket, data: bytes) -> Answer:
         """A request to its interface or endpoint (class, vendor, or standard ones that are its own, such as
