@@ -5,51 +5,63 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 from appliance.errors import Unavailable, UsageError
+from gadgets.hid.items import Report, ReportKind, report_sizes
+from gadgets.hid.timer import Timer
 from gadgets.usb.class_descriptors import HID, HidDescriptor
 from gadgets.usb.configuration import AlternateSetting
 from gadgets.usb.function import Answer, Function
 from gadgets.usb.numbering import Numbering
 from gadgets.usb.shape import DescriptorType
 from gadgets.usb.strings import Text
-from gadgets.usb.urb import SetupPacket
+from gadgets.usb.urb import SetupPacket, Speed
 
 MAX_WAITING = 20_000
 """Input reports that may wait for the host: a text of some 10 000 characters."""
+MAX_WAITING_BYTES = 4 << 20
 
-INPUT, OUTPUT = 1, 2
 BOOT_PROTOCOL, REPORT_PROTOCOL = 0, 1
 _IDLE_UNIT_NS = 4_000_000
 
 
 class HidFunction(Function):
-    """An interface with one interrupt IN endpoint and one input report without a report id.
+    """An interface with an interrupt IN endpoint, and an interrupt OUT one if it wants.
 
-    A class on top of it queues reports (`queue`) and hears output reports (`on_output`). Each IN transfer
-    fetches one report; the last one fetched is repeated every idle period, if the host set one.
+    A class on top of it says what its reports look like (`report_descriptor`), queues input reports
+    (`queue`) and hears what the host sets (`on_report`). A report is always whole, with its id in front if
+    it has one. Each IN transfer fetches one; the last one of an id is repeated every idle period, if the
+    host set one. `reports` are the current ones: what GET_REPORT answers.
     """
 
     name: Text = ""
     subclass = 0
     protocol_code = 0
     report_descriptor = b""
-    report_size = 0
     interval_ms = 10
-    idle_after_reset = 0
+    idle_after_reset: ClassVar[int] = 0
     """in units of 4 ms; 0 is no repetition"""
+    out_endpoint = False
+    pause_ns = 0
+    """from one input report to the next, at least"""
 
     def __init__(self) -> None:
+        self.sizes = report_sizes(self.report_descriptor)
         self._forget()
 
     def _forget(self) -> None:
         self.configured = False
         self.protocol = REPORT_PROTOCOL
-        self.report = bytes(self.report_size)
+        self.reports = {
+            report: (bytes((report.id,)) if report.id else b"").ljust(size, b"\0")
+            for report, size in self.sizes.items()
+        }
         self._waiting: deque[bytes] = deque()
-        self._idle = self.idle_after_reset
-        self._repeat_at: int | None = None
+        self._pause = Timer()
+        inputs = [report.id for report in self.sizes if report.kind is ReportKind.INPUT]
+        self._idle = dict.fromkeys(inputs, self.idle_after_reset)
+        self._repeat = {report_id: Timer() for report_id in inputs}
 
     # What it acts on
 
@@ -57,25 +69,42 @@ class HidFunction(Function):
         """Have the host fetch these, in order. Raises Unavailable or UsageError, and then queues none."""
         if not self.configured:
             raise Unavailable("no host has configured this device yet; attach it first")
-        room = MAX_WAITING - len(self._waiting)
+        most = min(MAX_WAITING, MAX_WAITING_BYTES // self.input_size)
+        room = most - len(self._waiting)
         more = list(islice(reports, room + 1))
         if len(more) > room:
             raise UsageError(
-                f"at most {MAX_WAITING} reports may wait for the host, and {len(self._waiting)} do already; "
+                f"at most {most} reports may wait for the host, and {len(self._waiting)} do already; "
                 "send less at once, or wait until the host has fetched them"
             )
         self._waiting.extend(more)
         self.ready(self._endpoint)
 
-    def on_output(self, report: bytes) -> bool:
-        """An output report; False refuses it (stall)."""
-        return False
+    @property
+    def waiting(self) -> int:
+        """How many reports the host has not fetched."""
+        return len(self._waiting)
+
+    @property
+    def input_size(self) -> int:
+        return self._largest(ReportKind.INPUT)
+
+    def on_report(self, kind: ReportKind, report: bytes) -> None:
+        """The host set an output or feature report; of one of the sizes there are."""
+
+    def boot_report(self, report: bytes) -> bytes:
+        """An input report as the boot protocol has it, for those of subclass 1. HID 1.11 appendix B."""
+        return report
 
     # Function
 
     def describe(self, take: Numbering) -> Sequence[AlternateSetting]:
-        endpoint = take.interrupt_in(self.report_size, self.interval_ms)
-        self._endpoint = endpoint.address
+        packet = 8 if take.speed is Speed.LOW else 64
+        endpoints = [take.interrupt_in(min(self.input_size, packet), self.interval_ms)]
+        self._endpoint = endpoints[0].address
+        if self.out_endpoint:
+            size = min(self._largest(ReportKind.OUTPUT), packet)
+            endpoints.append(take.interrupt_out(size, self.interval_ms))
         self._hid_descriptor = HID.emit(HidDescriptor(len(self.report_descriptor)))
         setting = AlternateSetting(
             interface=take.interface(),
@@ -84,7 +113,7 @@ class HidFunction(Function):
             protocol=self.protocol_code,
             string_index=take.string(self.name),
             extra=(self._hid_descriptor,),
-            endpoints=(endpoint,),
+            endpoints=tuple(endpoints),
         )
         return [setting]
 
@@ -92,36 +121,64 @@ class HidFunction(Function):
         handler = _REQUESTS.get((setup.request_type, setup.request))
         return handler(self, setup, data) if handler else None
 
+    def out(self, endpoint: int, data: bytes) -> bool:
+        """What is no output report is dropped: a host seldom clears the halt of such an endpoint."""
+        self._take(ReportKind.OUTPUT, self._id(data), data)
+        return True
+
     def fill(self, endpoint: int, length: int) -> bytes | None:
-        if not self._waiting:
+        if not self._waiting or self._pause.at is not None:
             return None
-        self.report = self._waiting.popleft()
-        self._restart_idle()
-        return self.report
+        report = self._waiting.popleft()
+        report_id = self._id(report)
+        self.reports[Report(ReportKind.INPUT, report_id)] = report
+        self._restart_idle(report_id)
+        if self.pause_ns:
+            self._pause.start()
+        return self._spoken(report)
 
     def on_configured(self) -> None:
         self.configured = True
-        self._restart_idle()
+        self._restart_idle(*self._idle)
 
     def on_reset(self) -> None:
         self._forget()
 
     def tick(self, now_ns: int) -> None:
-        if self._repeat_at is None:
-            return
-        if self._repeat_at == 0:
-            self._repeat_at = now_ns + self._idle * _IDLE_UNIT_NS
-        elif now_ns >= self._repeat_at:
-            self._repeat_at = now_ns + self._idle * _IDLE_UNIT_NS
-            if not self._waiting:
-                self.queue([self.report])
+        if self._pause.over(now_ns, self.pause_ns):
+            self.ready(self._endpoint)
+        for report_id, timer in self._repeat.items():
+            if timer.every(now_ns, self._idle[report_id] * _IDLE_UNIT_NS) and not self._waiting:
+                self.queue([self.reports[Report(ReportKind.INPUT, report_id)]])
 
     @property
     def wake_at(self) -> int | None:
-        return self._repeat_at
+        timers = (self._pause, *self._repeat.values())
+        return min((timer.at for timer in timers if timer.at is not None), default=None)
 
-    def _restart_idle(self) -> None:
-        self._repeat_at = 0 if self._idle and self.configured else None
+    def _restart_idle(self, *report_ids: int) -> None:
+        for report_id in report_ids:
+            self._repeat[report_id].at = 0 if self._idle[report_id] and self.configured else None
+
+    def _largest(self, kind: ReportKind) -> int:
+        """At least 1, so that an endpoint may be there for reports that are not."""
+        return max((size for report, size in self.sizes.items() if report.kind is kind), default=1)
+
+    def _id(self, report: bytes) -> int:
+        """0 where reports have no ids."""
+        numbered = any(known.id for known in self.sizes)
+        return report[0] if numbered and report else 0
+
+    def _spoken(self, report: bytes) -> bytes:
+        return self.boot_report(report) if self.protocol == BOOT_PROTOCOL else report
+
+    def _take(self, kind: ReportKind, report_id: int, data: bytes) -> bool:
+        which = Report(kind, report_id)
+        if len(data) != self.sizes.get(which) or self._id(data) != report_id:
+            return False
+        self.reports[which] = data
+        self.on_report(kind, data)
+        return True
 
     # Requests
 
@@ -130,20 +187,26 @@ class HidFunction(Function):
         return {kind << 8: descriptor for kind, descriptor in own.items()}.get(setup.value)
 
     def _get_report(self, setup: SetupPacket, data: bytes) -> Answer:
-        return self.report if setup.value == INPUT << 8 else None
+        which = _which(setup)
+        report = self.reports.get(which) if which else None
+        return self._spoken(report) if report and which and which.kind is ReportKind.INPUT else report
 
     def _set_report(self, setup: SetupPacket, data: bytes) -> Answer:
-        return b"" if setup.value == OUTPUT << 8 and self.on_output(data) else None
+        which = _which(setup)
+        settable = which and which.kind is not ReportKind.INPUT
+        return b"" if which and settable and self._take(which.kind, which.id, data) else None
 
     def _get_idle(self, setup: SetupPacket, data: bytes) -> Answer:
-        return bytes((self._idle,)) if setup.value == 0 else None
+        rate = self._idle.get(setup.value)
+        return None if rate is None else bytes((rate,))
 
     def _set_idle(self, setup: SetupPacket, data: bytes) -> Answer:
-        if setup.value & 0xFF:
-            return None
-        self._idle = setup.value >> 8
-        self._restart_idle()
-        return b""
+        """Of one report id, or 0: of all. HID 1.11 §7.2.4."""
+        rate, report_id = divmod(setup.value, 256)
+        chosen = [known for known in self._idle if report_id in (0, known)]
+        self._idle |= dict.fromkeys(chosen, rate)
+        self._restart_idle(*chosen)
+        return b"" if chosen else None
 
     def _get_protocol(self, setup: SetupPacket, data: bytes) -> Answer:
         return bytes((self.protocol,)) if self.subclass == 1 and setup.value == 0 else None
@@ -160,19 +223,26 @@ class HidFunction(Function):
         return {
             "configured": self.configured,
             "protocol": self.protocol,
-            "report": self.report,
+            "reports": [[report.kind, report.id, data] for report, data in self.reports.items()],
             "waiting": list(self._waiting),
-            "idle": self._idle,
-            "repeat_at": self._repeat_at,
+            "pause": self._pause.at,
+            "idle": [[report_id, rate, self._repeat[report_id].at] for report_id, rate in self._idle.items()],
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.configured = state["configured"]
         self.protocol = state["protocol"]
-        self.report = state["report"]
+        self.reports = {Report(ReportKind(kind), number): data for kind, number, data in state["reports"]}
         self._waiting = deque(state["waiting"])
-        self._idle = state["idle"]
-        self._repeat_at = state["repeat_at"]
+        self._pause = Timer(state["pause"])
+        self._idle = {report_id: rate for report_id, rate, _ in state["idle"]}
+        self._repeat = {report_id: Timer(at) for report_id, _, at in state["idle"]}
+
+
+def _which(setup: SetupPacket) -> Report | None:
+    """wValue of GET_REPORT and SET_REPORT."""
+    kind, report_id = divmod(setup.value, 256)
+    return Report(ReportKind(kind), report_id) if kind in frozenset(ReportKind) else None
 
 
 _REQUESTS: dict[tuple[int, int], Callable[[HidFunction, SetupPacket, bytes], Answer]] = {

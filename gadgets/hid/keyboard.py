@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from appliance.errors import UsageError
 from gadgets.hid.function import HidFunction
-from gadgets.hid.layouts import strokes
+from gadgets.hid.items import ReportKind
+from gadgets.hid.layouts import layout_of, strokes
 from gadgets.hid.report import (
     KEYBOARD_REPORT_DESCRIPTOR,
-    REPORT_SIZE,
     Leds,
     keyboard_report,
     stroke_report,
@@ -21,6 +22,9 @@ from gadgets.usb.device import GadgetDevice
 from gadgets.usb.urb import Speed
 
 RELEASED = keyboard_report(())
+REPORTS_PER_KEY = 2
+FASTEST = 1000
+"""Keys a second; a full-speed host cannot look more often than twice as often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +43,19 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class TypeText:
-    """Input: type this on a keyboard of `layout` (gadgets/hid/layouts.py). Held keys are let go first."""
+    """Input: type this, for a host that thinks the keyboard has this layout (gadgets/hid/layouts.py); unless
+    given, the keyboard's own. Held keys are let go first."""
 
     text: str
-    layout: str = "us"
+    layout: str = ""
 
 
 class Keyboard(HidFunction):
-    """Interface 03/01/01. Its lights are told as `Leds` events."""
+    """Interface 03/01/01. Its lights are told as `Leds` events.
+
+    `layout` is what text is typed for (gadgets/hid/layouts.py); `keys_per_second` how fast, where 0 is as
+    fast as the host looks.
+    """
 
     inputs = (Press, Release, TypeText)
 
@@ -54,9 +63,16 @@ class Keyboard(HidFunction):
     subclass = 1
     protocol_code = 1
     report_descriptor = KEYBOARD_REPORT_DESCRIPTOR
-    report_size = REPORT_SIZE
     idle_after_reset = 125
     """500 ms, as HID 1.11 §7.2.4 recommends for keyboards"""
+
+    def __init__(self, *, layout: str = "us", keys_per_second: float = 0) -> None:
+        if not 0 <= keys_per_second <= FASTEST:
+            raise UsageError(f"keys_per_second is a number from 0 (no limit) to {FASTEST}")
+        layout_of(layout)
+        self.layout = layout
+        self.pause_ns = int(1e9 / keys_per_second / REPORTS_PER_KEY) if keys_per_second else 0
+        super().__init__()
 
     def _forget(self) -> None:
         super()._forget()
@@ -80,18 +96,15 @@ class Keyboard(HidFunction):
         """Each stroke is two reports: key down with its modifiers, and everything up."""
         if self._held:
             yield RELEASED
-        for stroke in strokes(input.text, input.layout):
+        for stroke in strokes(input.text, input.layout or self.layout):
             yield stroke_report(*stroke)
             yield RELEASED
 
-    def on_output(self, report: bytes) -> bool:
-        if len(report) != 1:
-            return False
+    def on_report(self, kind: ReportKind, report: bytes) -> None:
         leds = Leds.parse(report[0])
         if leds != self.leds:
             self.leds = leds
             self.tell(leds)
-        return True
 
     def snapshot(self) -> dict[str, Any]:
         lights = (getattr(self.leds, name) << bit for bit, name in enumerate(Leds.__slots__))

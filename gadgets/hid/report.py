@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from gadgets.hid.descriptor_text import to_bytes
 from gadgets.hid.usages import FIRST_MODIFIER
 
-KEYBOARD_REPORT_DESCRIPTOR = bytes.fromhex(
-    "0501 0906 A101"  # usage page generic desktop, usage keyboard, collection application
-    "0507 19E0 29E7 1500 2501 7501 9508 8102"  # 8 modifier bits
-    "7508 9501 8101"  # a reserved byte
-    "0508 1901 2905 7501 9505 9102 7503 9501 9101"  # out: 5 LEDs and 3 bits to fill the byte
-    "0507 1900 2965 1500 2565 7508 9506 8100"  # 6 keys
-    "C0"
-)
+KEYBOARD_REPORT_DESCRIPTOR = to_bytes("""
+    Usage Page (Generic Desktop), Usage (Keyboard), Collection (Application)
+        Report Size (1), Report Count (8)    # modifiers
+        Usage Page (Keyboard), Usage Minimum (0xE0), Usage Maximum (0xE7)
+        Logical Minimum (0), Logical Maximum (1), Input (Data, Variable, Absolute)
+        Report Size (8), Report Count (1), Input (Constant)
+        Report Size (1), Report Count (5)    # lights
+        Usage Page (LED), Usage Minimum (Num Lock), Usage Maximum (Kana), Output (Data, Variable, Absolute)
+        Report Size (3), Report Count (1), Output (Constant)
+        Report Size (8), Report Count (6)    # keys
+        Usage Page (Keyboard), Usage Minimum (0), Usage Maximum (0xDD)
+        Logical Minimum (0), Logical Maximum (0xDD), Input (Data, Array, Absolute)
+    End Collection
+    """)
 
-REPORT_SIZE = 8
 SLOTS = 6
 ROLL_OVER = 0x01
 """In all six slots: more keys are down than the report can tell."""

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from appliance.errors import TwinhubError, Unavailable, UsageError
 from gadgets.hid.function import MAX_WAITING
-from gadgets.hid.keyboard import Press, Release, TypeText, keyboard
+from gadgets.hid.keyboard import Keyboard, Press, Release, TypeText, keyboard
 from gadgets.hid.report import KEYBOARD_REPORT_DESCRIPTOR, Leds, keyboard_report
 from gadgets.hid.usages import KEYS
 from gadgets.usb.class_descriptors import HID
+from gadgets.usb.compose import compose
 from gadgets.usb.device import BusEvent, Configured, Told
 from gadgets.usb.urb import Speed, Status
-from tests.unit.gadgets.host import Host
+from tests.unit.gadgets.host import IDENTITY, Host
 
 MS = 1_000_000
 
@@ -105,7 +106,7 @@ def test_typing_lets_go_of_held_keys(host: Host) -> None:
     ("input", "error", "says"),
     [
         (TypeText("a☃b"), UsageError, r"'us' cannot type '☃' \(character 2 of the text\)"),
-        (TypeText("a", "xx"), UsageError, "no keyboard layout 'xx'; there are us, de, fr"),
+        (TypeText("a", "xx"), UsageError, "no keyboard layout 'xx'; there are us, uk, de"),
         (TypeText("a" * (MAX_WAITING // 2 + 1)), UsageError, "20000 reports may wait"),
         (Press(("leftctl",)), UsageError, "did you mean 'leftctrl'"),
         (Release(("☃",)), UsageError, "no key '☃'"),
@@ -140,6 +141,35 @@ def test_a_new_host_gets_nothing_of_what_was_typed_to_the_last(host: Host) -> No
     assert fetched(Host(host.device)) == []
 
 
+def test_a_typing_rate_is_kept_by_the_clock_it_is_told() -> None:
+    """Ten keys a second are a report every 50 ms."""
+    host = Host(compose(IDENTITY, [Keyboard(keys_per_second=10)]))
+    host.control("21 0a 0000 0000 0000")
+    host.device.local(TypeText("ab"))
+    (done,) = host.submit(0x81, 8)
+    assert done.data == keyboard_report([KEYS["a"]])
+    assert host.submit(0x81, 8) == []
+    assert host.device.wake_at == 0
+    assert host.device.tick(1000 * MS) == []
+    assert host.device.wake_at == 1050 * MS
+    (done,) = host.device.tick(1050 * MS)
+    assert done.data == keyboard_report([])
+
+
+@pytest.mark.parametrize("rate", [-1, 1001, float("nan")])
+def test_a_typing_rate_has_its_limits(rate: float) -> None:
+    with pytest.raises(UsageError, match="keys_per_second is a number from 0"):
+        Keyboard(keys_per_second=rate)
+
+
+def test_text_is_typed_for_the_layout_the_keyboard_has() -> None:
+    host = Host(compose(IDENTITY, [Keyboard(layout="fr")]))
+    host.device.local(TypeText("a"))
+    assert fetched(host) == ["00 00 14", "00 00 00"]
+    with pytest.raises(UsageError, match="no keyboard layout 'klingon'"):
+        Keyboard(layout="klingon")
+
+
 # Requests
 
 
@@ -155,7 +185,7 @@ def test_lights_are_told_once(host: Host) -> None:
         ("21 09 0200 0000 0002", b"\x02\x00"),
         ("21 09 0100 0000 0008", bytes(8)),
         ("21 09 0300 0000 0001", b"\x00"),
-        ("a1 01 0200 0000 0008", b""),
+        ("a1 01 0300 0000 0008", b""),
         ("21 0b 0002 0000 0000", b""),
         ("21 0a 0001 0000 0000", b""),
         ("21 0f 0000 0000 0000", b""),
@@ -163,6 +193,11 @@ def test_lights_are_told_once(host: Host) -> None:
 )
 def test_what_a_keyboard_does_not_know_it_stalls(host: Host, request_line: str, data: bytes) -> None:
     assert host.control(request_line, data) is None
+
+
+def test_get_report_tells_the_lights_too(host: Host) -> None:
+    host.control("21 09 0200 0000 0001", b"\x05")
+    assert host.control("a1 01 0200 0000 0001") == b"\x05"
 
 
 def test_get_report_tells_what_was_last_fetched(host: Host) -> None:

@@ -16,6 +16,7 @@ from gadgets.hid.usages import KEYS
 LATIN_1 = [chr(code) for code in (9, 10, *range(0x20, 0x7F), *range(0xA0, 0x100))]
 XKB_DATA = Path("/usr/share/X11/xkb")
 XKB_OFFSET = 8
+NAMES = {"uk": "gb"}
 DEAD = {0xFE50: "\u0300", 0xFE51: "\u0301", 0xFE52: "\u0302", 0xFE53: "\u0303", 0xFE57: "\u0308"}
 SPACING = {"\u0300 ": "`", "\u0302 ": "^", "\u0303 ": "~"}
 
@@ -26,8 +27,9 @@ EVDEV = dict(
         + [
             KEYS[key]
             for key in ("backslash", *"zxcvbnm", "comma", "dot", "slash", "102nd", "enter", "tab", "space")
-        ],
-        [*range(2, 14), *range(16, 28), *range(30, 42), *range(43, 54), 86, 28, 15, 57],
+        ]
+        + [KEYS["ro"], KEYS["yen"]],
+        [*range(2, 14), *range(16, 28), *range(30, 42), *range(43, 54), 86, 28, 15, 57, 89, 124],
         strict=True,
     )
 )
@@ -46,7 +48,7 @@ class Xkb:
         for name in ("xkb_context_new", "xkb_keymap_new_from_names", "xkb_state_new"):
             getattr(library, name).restype = ctypes.c_void_p
         self.context = ctypes.c_void_p(library.xkb_context_new(0))
-        names = Names(b"evdev", b"pc105", layout.encode(), None, None)
+        names = Names(b"evdev", b"pc105", NAMES.get(layout, layout).encode(), None, None)
         self.keymap = ctypes.c_void_p(library.xkb_keymap_new_from_names(self.context, ctypes.byref(names), 0))
 
     def close(self) -> None:
@@ -66,7 +68,7 @@ class Xkb:
         return DEAD.get(symbol) or text.value.decode().replace("\r", "\n")
 
 
-@pytest.fixture(params=["us", "de", "fr"])
+@pytest.fixture(params=[name for name in LAYOUTS if not name.endswith("-windows")])
 def xkb(request: pytest.FixtureRequest) -> Iterator[tuple[str, Xkb]]:
     found = ctypes.util.find_library("xkbcommon")
     if found is None or not XKB_DATA.exists():
@@ -100,6 +102,11 @@ def test_every_layout_types_all_of_ascii(layout: str) -> None:
     [
         ("us", 'The quick brown fox, 3 < 4 && "quoted"; $HOME/~user {a[1]|b} `date`\n'),
         ("de", "Zwölf Boxkämpfer jagen Viktor über den großen Sylter Deich: 5 € für 3 m², Café à la carte"),
+        ("uk", "It's £5 or €6: ~/it \\ #1 @home"),
+        ("ch", "Zürich, <là-bas>: 5 ° é à ö ç [@] {~} ñ ô"),
+        ("es", "¿Qué pasó? El pingüino añade 5 € (@home) [ç] {ñ}"),
+        ("it", "Perché città è più {bella}: 5 €, ò@ù #1 [ì]"),
+        ("jp", "{user@home} ~ `date` \\ _ | ^"),
         ("fr", "Voilà l'été: où sont les garçons? Noël coûte 5 €, l'île & la forêt"),
     ],
 )
