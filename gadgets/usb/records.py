@@ -9,6 +9,7 @@ How a type is written, in the plain values that come in and go out:
     Mapping                 a table; int keys as "0x0409"
     a dataclass             a table of its fields; where it is one of several, tagged
     X | None                null, or X; a field with a default may be left out
+    Annotated[int, Range(0, 255)]   a number within these bounds
 
 Tagged: the class's name in snake case is a key whose value is the first field, the other fields are keys
 beside it: `TypeText("hello", "de")` is {"type_text": "hello", "layout": "de"}. The value `true` leaves
@@ -26,7 +27,7 @@ from enum import Enum
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from appliance.errors import UsageError
 from appliance.explain import BadKey, did_you_mean, shown
@@ -44,6 +45,18 @@ class Option:
     name: str
     type: Any
     default: Any = REQUIRED
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """In `Annotated`: what a number may be."""
+
+    least: float
+    most: float
+
+
+Byte = Annotated[int, Range(0, 0xFF)]
+Word = Annotated[int, Range(0, 0xFFFF)]
 
 
 def from_plain(make: Callable[..., T], given: object, where: str = "", base: Path | None = None) -> T:
@@ -90,9 +103,9 @@ def options(make: Callable[..., Any]) -> tuple[Option, ...]:
 @cache
 def _options(make: Any) -> tuple[Option, ...]:
     if is_dataclass(make):
-        hints = get_type_hints(make)
+        hints = get_type_hints(make, include_extras=True)
         return tuple(Option(f.name, hints[f.name], _default(f)) for f in fields(make) if f.init)
-    hints = get_type_hints(make.__init__ if inspect.isclass(make) else make)
+    hints = get_type_hints(make.__init__ if inspect.isclass(make) else make, include_extras=True)
     return tuple(
         Option(parameter.name, hints[parameter.name], parameter.default)
         for parameter in inspect.signature(make).parameters.values()
@@ -111,6 +124,15 @@ def _default(field: Any) -> Any:
 
 def read(make: Callable[..., T], given: object, base: Path | None = None) -> T:
     """`from_plain` for who knows the place better: raises BadKey."""
+    values = read_options(make, given, base)
+    try:
+        return make(**values)
+    except UsageError as error:
+        raise BadKey("", str(error)) from None
+
+
+def read_options(make: Callable[..., object], given: object, base: Path | None = None) -> dict[str, Any]:
+    """What `make` would be called with. Raises BadKey."""
     if not isinstance(given, Mapping):
         raise BadKey("", f"found {shown(given)}, wanted {_table(make)}")
     known = {option.name: option for option in options(make)}
@@ -120,11 +142,7 @@ def read(make: Callable[..., T], given: object, base: Path | None = None) -> T:
     for name, option in known.items():
         if option.default is REQUIRED and name not in given:
             raise BadKey(name, f"is missing; wanted {wanted(option.type)}")
-    values = {name: _read_at(name, known[name].type, found, base) for name, found in given.items()}
-    try:
-        return make(**values)
-    except UsageError as error:
-        raise BadKey("", str(error)) from None
+    return {name: _read_at(name, known[name].type, found, base) for name, found in given.items()}
 
 
 def read_tagged(kinds: tuple[type[T], ...], given: object, base: Path | None = None) -> T:
@@ -166,6 +184,8 @@ def read_value(kind: Any, found: object, base: Path | None = None) -> Any:
     if kind is Path:
         return (base or Path()) / _simple(str, found)
     origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _read_within(kind, found, base)
     if origin in (Union, UnionType):
         return _read_union(arguments, found, base)
     if origin is Literal or (isinstance(kind, type) and issubclass(kind, Enum)):
@@ -181,6 +201,17 @@ def read_value(kind: Any, found: object, base: Path | None = None) -> Any:
     if isinstance(origin, type) and issubclass(origin, Sequence):
         return _read_list(kind, found, base)
     raise TypeError(f"{kind!r} is no type that plain values can say")
+
+
+def _read_within(kind: Any, found: object, base: Path | None) -> Any:
+    value = read_value(get_args(kind)[0], found, base)
+    if not all(bounds.least <= value <= bounds.most for bounds in _bounds(kind)):
+        raise BadKey("", f"found {shown(found)}, wanted {wanted(kind)}")
+    return value
+
+
+def _bounds(kind: Any) -> list[Range]:
+    return [note for note in kind.__metadata__ if isinstance(note, Range)]
 
 
 def _read_union(kinds: tuple[Any, ...], found: object, base: Path | None) -> Any:
@@ -303,6 +334,9 @@ def wanted(kind: Any) -> str:
     if kind is Path:
         return "a path"
     arguments = get_args(kind)
+    if get_origin(kind) is Annotated:
+        within = "".join(f" from {bounds.least} to {bounds.most}" for bounds in _bounds(kind))
+        return wanted(arguments[0]) + within
     if get_origin(kind) in (Union, UnionType):
         return " or ".join(dict.fromkeys(wanted(each) for each in arguments if each is not NoneType))
     if get_origin(kind) is Literal or (isinstance(kind, type) and issubclass(kind, Enum)):

@@ -17,7 +17,16 @@ from hypothesis import strategies as st
 from appliance.errors import UsageError
 from gadgets.hid.keyboard import Keyboard, Press, Release, TypeText
 from gadgets.usb.function import Function
-from gadgets.usb.records import from_plain, from_tagged, options, read_tagged, snake, to_plain, to_tagged
+from gadgets.usb.records import (
+    Byte,
+    from_plain,
+    from_tagged,
+    options,
+    read_tagged,
+    snake,
+    to_plain,
+    to_tagged,
+)
 from gadgets.usb.urb import Speed
 
 
@@ -57,6 +66,7 @@ class Everything:
     when: Nth | Match = Nth(1)
     texts: Mapping[int, str] = field(default_factory=dict)
     text: str | Mapping[int, str] = ""
+    code: Byte = 0
 
 
 everything = st.builds(
@@ -73,6 +83,7 @@ everything = st.builds(
     several=st.lists(st.builds(Nth, st.integers())).map(tuple),
     when=st.builds(Nth, st.integers()) | st.builds(Match, st.binary(), st.binary()),
     texts=st.dictionaries(st.integers(0, 0xFFFF), st.text()),
+    code=st.integers(0, 255),
     text=st.text() | st.dictionaries(st.integers(0, 0xFFFF), st.text()),
 )
 
@@ -186,6 +197,7 @@ def test_the_user_is_told_what_is_wrong_and_what_may_be(given: object, says: str
         ({"when": {"nht": 1}}, "when.nht: unknown; did you mean 'nth'?"),
         ({"when": {"match": "00", "msk": ""}}, "when.msk: unknown key; did you mean 'mask'?"),
         ({"texts": {"german": "x"}}, 'texts.german: found "german", wanted a whole number'),
+        ({"code": 256}, "code: found 256, wanted a whole number from 0 to 255"),
         ({"text": 5}, "text: found 5, wanted a text or a table of: a text"),
     ],
 )  # fmt: skip
