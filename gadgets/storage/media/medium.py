@@ -1,19 +1,28 @@
 """`open_medium`: what is in a disk, in one line of text.
 
-disk.img            a raw file or block device, as long as it is
-new:disk.img:1G     the same; made, empty and sparse, if it isn't there
-memory:64M          memory, gone when the disk is closed
-sparse:3T[:2G]      memory, of which only what was written takes room: at most 1G, or what is said
+disk.img               a raw file or block device, as long as it is
+new:disk.img:1G        the same; made, empty and sparse, if it isn't there
+memory:64M             memory, gone when the disk is closed
+sparse:3T[:2G]         memory, of which only what was written takes room: at most 1G, or what is said
+folder:pictures        a FAT file system with the folder's files; writes do not reach the folder
+qcow2:disk.qcow2       an image of QEMU's, by qemu-nbd
+nbd://host/export      an NBD server's export; nbd+unix:///export?socket=/path for a local one
+overlay[:2G]+…         any of these, not touched: what is written stays in memory, at most 1G
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Protocol
 
 from appliance.errors import MediumError, UsageError
 from gadgets.storage.media.contract import Medium
+from gadgets.storage.media.folder import open_folder
 from gadgets.storage.media.memory import ROOM, open_memory
+from gadgets.storage.media.nbd import open_nbd
+from gadgets.storage.media.overlay import Overlay
+from gadgets.storage.media.qcow2 import open_qcow2
 from gadgets.storage.media.raw import open_new, open_raw
 from gadgets.storage.media.sizes import parse_size
 
@@ -25,7 +34,9 @@ class Opener(Protocol):
 
 
 def open_medium(spec: str, *, read_only: bool = False, block_size: int = 512) -> Medium:
-    """Raises NotFound, Busy, NotPermitted, Unavailable or UsageError, all of which say what to do."""
+    """Raises NotFound, Busy, NotPermitted, Unavailable, UsageError …, all of which say what to do."""
+    if found := OVERLAY.match(spec):
+        return overlay(found[1], spec[found.end() :], read_only=read_only, block_size=block_size)
     form, colon, rest = spec.partition(":")
     if colon and (opener := FORMS.get(form)):
         return opener(rest, read_only=read_only, block_size=block_size)
@@ -49,4 +60,35 @@ def sparse(rest: str, *, read_only: bool, block_size: int) -> Medium:
     return open_memory(parse_size(size), room=most, read_only=read_only, block_size=block_size)
 
 
-FORMS: dict[str, Opener] = {"new": new, "memory": memory, "sparse": sparse}
+def folder(rest: str, *, read_only: bool, block_size: int) -> Medium:
+    return open_folder(Path(rest), read_only=read_only, block_size=block_size)
+
+
+def qcow2(rest: str, *, read_only: bool, block_size: int) -> Medium:
+    return open_qcow2(Path(rest), read_only=read_only, block_size=block_size)
+
+
+def overlay(room: str, base: str, *, read_only: bool, block_size: int) -> Medium:
+    most = parse_size(room) if room else ROOM
+    under = open_medium(base, read_only=True, block_size=block_size)
+    return under if read_only else Overlay(under, room=most)
+
+
+def nbd(rest: str, *, read_only: bool, block_size: int) -> Medium:
+    return open_nbd(f"nbd:{rest}", read_only=read_only, block_size=block_size)
+
+
+def nbd_unix(rest: str, *, read_only: bool, block_size: int) -> Medium:
+    return open_nbd(f"nbd+unix:{rest}", read_only=read_only, block_size=block_size)
+
+
+OVERLAY = re.compile(r"overlay(?::([^+]*))?\+")
+FORMS: dict[str, Opener] = {
+    "new": new,
+    "memory": memory,
+    "sparse": sparse,
+    "folder": folder,
+    "qcow2": qcow2,
+    "nbd": nbd,
+    "nbd+unix": nbd_unix,
+}

@@ -6,7 +6,7 @@ import re
 
 from appliance.errors import UsageError
 
-SIZE = re.compile(r"(\d{1,15})([KMGTP]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
+SIZE = re.compile(r"(\d{1,19})([KMGTP]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
 LARGEST = 1 << 62
 
 
