@@ -12,8 +12,8 @@ from typing import Final
 
 from appliance.sessions.state import HalfState
 
-SIZE: Final = 1 << 20
-"""Bytes received at once."""
+SIZE: Final = (1 << 20) + 4096
+"""Bytes received at once: the largest transfer of usb-storage (2048 sectors) and its header."""
 RESERVE: Final = 85 * 48
 """Room behind them for answers of the relay's own."""
 
