@@ -106,6 +106,16 @@ class Device(Protocol):
     def take_events(self) -> list[Told]:
         """What it told since it was last asked; the events are frozen dataclasses."""
 
+    @property
+    def inputs(self) -> tuple[type, ...]:
+        """The local inputs it takes: frozen dataclasses."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Its whole state between two inputs, as plain values and bytes; events are output, not state."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where the snapshot was taken. Raises UsageError for one of another definition."""
+
 
 class GadgetDevice:
     """A software device, made in a few lines by `compose`. It begins attached, in the default state.
@@ -148,6 +158,10 @@ class GadgetDevice:
     @property
     def configuration_value(self) -> int:
         return self._control.configuration.value if self._control.configuration else 0
+
+    @property
+    def inputs(self) -> tuple[type, ...]:
+        return tuple(dict.fromkeys(kind for function in self.functions for kind in function.inputs))
 
     def string(self, index: int) -> str:
         return self.descriptors.strings.text(index)
@@ -287,7 +301,6 @@ class GadgetDevice:
     # Written down
 
     def snapshot(self) -> dict[str, Any]:
-        """Its whole state between two inputs, as plain values and bytes; events are output, not state."""
         return {
             "definition": self._definition,
             "attached": self.attached,
@@ -298,7 +311,6 @@ class GadgetDevice:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on where the snapshot was taken. Raises UsageError for one of another definition."""
         if state["definition"] != self._definition:
             raise UsageError("the snapshot is of a device with other descriptors")
         self._pipes.forget_all()

@@ -9,7 +9,7 @@ from typing import Any
 from gadgets.usb.compose import Identity, compose
 from gadgets.usb.configuration import AlternateSetting
 from gadgets.usb.descriptors import Endpoint
-from gadgets.usb.device import GadgetDevice
+from gadgets.usb.device import Device, GadgetDevice
 from gadgets.usb.function import Answer, Function
 from gadgets.usb.numbering import Numbering
 from gadgets.usb.urb import ENDPOINT_IN, Completion, IsoPacket, SetupPacket, Speed, TransferType, Urb
@@ -18,7 +18,7 @@ from gadgets.usb.urb import ENDPOINT_IN, Completion, IsoPacket, SetupPacket, Spe
 class Host:
     """Drives a device; each URB gets the next number."""
 
-    def __init__(self, device: GadgetDevice, *, configured: bool = True) -> None:
+    def __init__(self, device: Device, *, configured: bool = True) -> None:
         self.device = device
         self.number = 0
         if configured:
@@ -33,9 +33,13 @@ class Host:
 
     def control(self, request: str, data: bytes = b"") -> bytes | None:
         """`request`: type, request, value, index, length in hex; None: stall."""
-        completion = self.setup(setup_of(request), data)[-1]
+        completion = self.control_later(request, data)[-1]
         assert completion.number == self.number
         return completion.data if completion.status == 0 else None
+
+    def control_later(self, request: str, data: bytes = b"") -> list[Completion]:
+        """Like `control`, of a device that may not answer, or not yet."""
+        return self.setup(setup_of(request), data)
 
 
 def setup_of(request: str) -> SetupPacket:
