@@ -64,7 +64,7 @@ def compose(
         raise UsageError(f"a gadget cannot have {speed.name.lower()} speed")
     strings = Strings()
     indexes = [strings.add(text) for text in (identity.manufacturer, identity.product, identity.serial)]
-    _label(functions)
+    label(functions, [type(function).__name__.lower() for function in functions])
     attributes = _attributes(self_powered, remote_wakeup)
     max_power = max_power_ma // (8 if speed >= Speed.SUPER else 2)
     configuration, owners = _describe(functions, Numbering(speed, strings), attributes, max_power)
@@ -112,16 +112,15 @@ def _at_full_speed(
         return ()
 
 
-def _label(functions: Sequence[Function]) -> None:
-    """Keyboard, Keyboard, Disk become keyboard, keyboard-2, disk. Raises UsageError for one given twice."""
+def label(functions: Sequence[Function], names: Sequence[str]) -> None:
+    """Who has no label gets its name: keyboard, keyboard-2. Raises UsageError for one given twice."""
     taken = [function.label for function in functions if function.label]
     if len(taken) > len(set(taken)):
         raise UsageError(f"two functions of a device cannot have one label: {', '.join(taken)}")
-    for function in functions:
+    for function, name in zip(functions, names, strict=True):
         if not function.label:
-            kind = type(function).__name__.lower()
-            names = chain((kind,), (f"{kind}-{number}" for number in count(2)))
-            function.label = next(name for name in names if name not in taken)
+            free = chain((name,), (f"{name}-{number}" for number in count(2)))
+            function.label = next(each for each in free if each not in taken)
             taken.append(function.label)
 
 

@@ -127,6 +127,14 @@ def parse_configuration(data: bytes) -> Configuration:
     )
 
 
+def parse_settings(data: bytes) -> tuple[AlternateSetting, ...]:
+    """Alternate settings with nothing around them, one behind the other. Raises ProtocolError."""
+    before, groups = _group(list(split(data)))
+    if before:
+        raise ProtocolError(f"not an interface descriptor: {before[0][:8].hex()}")
+    return tuple(_parse_setting(group) for group in groups)
+
+
 def _group(parts: list[bytes]) -> tuple[tuple[bytes, ...], list[list[bytes]]]:
     """What lies before the first setting, and the descriptors of each: (IAD,) interface, the rest."""
     kinds = [part[1] for part in parts] + [0]

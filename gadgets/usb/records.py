@@ -104,7 +104,10 @@ def options(make: Callable[..., Any]) -> tuple[Option, ...]:
 def _options(make: Any) -> tuple[Option, ...]:
     if is_dataclass(make):
         hints = get_type_hints(make, include_extras=True)
-        return tuple(Option(f.name, hints[f.name], _default(f)) for f in fields(make) if f.init)
+        found = sorted(
+            (field for field in fields(make) if field.init), key=lambda field: field.kw_only is True
+        )
+        return tuple(Option(field.name, hints[field.name], _default(field)) for field in found)
     hints = get_type_hints(make.__init__ if inspect.isclass(make) else make, include_extras=True)
     return tuple(
         Option(parameter.name, hints[parameter.name], parameter.default)

@@ -144,6 +144,20 @@ def test_true_leaves_an_input_at_its_defaults() -> None:
     assert to_tagged(Eject()) == {"eject": True}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class When:
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Corrupt(When):
+    bits: int = 1
+
+
+def test_the_first_field_is_the_first_of_the_constructor() -> None:
+    assert from_tagged([Corrupt], {"corrupt": 2, "name": "x"}) == Corrupt(2, name="x")
+
+
 def test_names_become_snake_case() -> None:
     assert [snake(name) for name in ("TypeText", "Press", "SetDTR", "LEDState")] == [
         "type_text",
