@@ -50,7 +50,7 @@ _FLAGGED = (Tag.INPUT, Tag.OUTPUT, Tag.FEATURE)
 _USAGE_TAGS = (Tag.USAGE, Tag.USAGE_MINIMUM, Tag.USAGE_MAXIMUM)
 _HEXADECIMAL = (Tag.USAGE_PAGE, Tag.UNIT, *_USAGE_TAGS)
 
-_PIECE = re.compile(r"[^,\n()]+(?:\([^()]*\))?|[()][^,\n]*")
+_PIECE = re.compile(r"[^,\n()]+(?:\([^()]*\)?)?|[()][^,\n]*")
 _ITEM = re.compile(r"([a-z][a-z ]*?)\s*(?:\((.*)\))?", re.IGNORECASE | re.DOTALL)
 _SIZE = re.compile(r"(.*?)\s*(?:(?:^|,)\s*([0124]) bytes?)?", re.IGNORECASE | re.DOTALL)
 _NUMBER = re.compile(r"-?(?:0x[0-9a-f]{1,16}|[0-9]{1,20})", re.IGNORECASE)
@@ -148,7 +148,7 @@ def _parse(piece: str, pages: _Pages) -> bytes:
     match = _ITEM.fullmatch(piece)
     if match is None:
         raise UsageError(f"{piece!r} is no item of a report descriptor; one looks like 'Usage (Mouse)'")
-    name, inner = match[1].lower(), match[2]
+    name, inner = " ".join(match[1].lower().split()), match[2]
     if name == "bytes":
         return _hex(inner or "")
     if name not in _TAGS:

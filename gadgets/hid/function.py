@@ -105,6 +105,7 @@ class HidFunction(Function):
         if self.out_endpoint:
             size = min(self._largest(ReportKind.OUTPUT), packet)
             endpoints.append(take.interrupt_out(size, self.interval_ms))
+            self.out_address = endpoints[1].address
         self._hid_descriptor = HID.emit(HidDescriptor(len(self.report_descriptor)))
         setting = AlternateSetting(
             interface=take.interface(),
