@@ -1,0 +1,241 @@
+"""FunctionFS through python-functionfs 0.9.2: the `Wire` of a `Bridge`, and its source of events.
+
+Of the package only `Function` and its endpoint classes are used. What is different from its ways:
+- its OUT blocks are read again at once; ours when the bridge says so, one packet of the link each;
+- endpoint files do not block: the kernel would let io_submit wait for an endpoint that is not enabled;
+- a transfer that began before the last ENABLE is reported late, and known by its generation.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import functionfs
+from functionfs.common import USBDescriptorHeader, u8
+
+from gadgets.udc.bridge import READS, WINDOW, Bridge
+from gadgets.udc.descriptors import Shown
+from gadgets.usb.device import Device
+from gadgets.usb.shape import DescriptorType
+from gadgets.usb.urb import ENDPOINT_IN, Direction, Recipient, SetupPacket
+
+VIRTUAL_ADDRESSES: Final = 16
+"""FUNCTIONFS_VIRTUAL_ADDR: files are named by endpoint address, and the host sees the device's addresses."""
+PACKET_SIZE: Final = 0x7FF
+GONE: Final = {errno.ESHUTDOWN, errno.ENODEV, errno.EAGAIN, errno.EIDRM}
+"""The host, or the endpoint, went away meanwhile; an event tells of it."""
+HALTED: Final = errno.EBADMSG
+
+
+class InFile(functionfs.EndpointINFile):  # type: ignore[misc]
+    """`written(generation, status)` hears of each transfer's end."""
+
+    def __init__(self, written: Callable[[int, int], None], **more: Any) -> None:
+        super().__init__(**more)
+        self.written = written
+
+    def onComplete(self, buffer_list: object, user_data: int, status: int) -> None:
+        self.written(user_data, status)
+
+
+class OutFile(functionfs.EndpointOUTFile):  # type: ignore[misc]
+    """`ended(generation, data or negative errno)` hears of each read's end. `wanted`: reads to come."""
+
+    def __init__(self, ended: Callable[[int, bytes | int], None], **more: Any) -> None:
+        super().__init__(**more)
+        self.ended = ended
+        self.buffers = {id(block): block.buffer_list[0] for block in more["aio_block_list"]}
+        self.idle: list[Any] = list(more["aio_block_list"])
+        self.reading: list[tuple[Any, int]] = []
+        self.wanted = 0
+        self.packet = 0
+        self.generation = 0
+
+    def start(self, packet: int, generation: int) -> None:
+        self.packet, self.generation, self.wanted = packet, generation, 0
+
+    def read_more(self) -> None:
+        self.wanted += 1
+        self.submit_wanted()
+
+    def submit_wanted(self) -> None:
+        while self.wanted and self.idle:
+            self.wanted -= 1
+            block = self.idle.pop(0)
+            block.buffer_list = (memoryview(self.buffers[id(block)])[: self.packet],)
+            self.reading.append((block, self.generation))
+            self._submit((block,))
+
+    def _onComplete(self, aio_block: Any, res: int, res2: int) -> None:
+        at = next(n for n, (block, _) in enumerate(self.reading) if block is aio_block)
+        _, generation = self.reading.pop(at)
+        outcome = res if res < 0 else bytes(aio_block.buffer_list[0][:res])
+        self.idle.append(aio_block)
+        if generation != self.generation:
+            self.submit_wanted()
+        self.ended(generation, outcome)
+
+
+class FunctionFs(functionfs.Function):  # type: ignore[misc]
+    """A context manager: entering it makes the function ready to be bound. `process` is to be called when
+    `eventfd` is readable; it never blocks."""
+
+    def __init__(self, mount: Path, device: Device, shown: Shown, *, virtual_addresses: bool) -> None:
+        endpoints = [e for setting in device.configurations[0].settings for e in setting.endpoints]
+        self.addresses = [endpoint.address for endpoint in endpoints]
+        lists = [[structure(each) for each in speed] for speed in (shown.full, shown.high, shown.super)]
+        super().__init__(
+            str(mount),
+            *lists,
+            lang_dict=shown.strings,
+            all_ctrl_recip=True,
+            config0_setup=True,
+            # Transfers of two generations, each with an empty packet behind it.
+            in_aio_blocks_max=4 * WINDOW * max(1, len(endpoints)),
+            out_aio_blocks_per_endpoint=READS,
+            out_aio_blocks_max_packet_count=1,
+        )
+        self.mount = mount
+        self.virtual_addresses = virtual_addresses
+        if virtual_addresses:
+            self._function_descriptor.flags |= VIRTUAL_ADDRESSES
+        self.generation = 0
+        self.bridge = Bridge(device, self)
+
+    def getEndpointClass(self, is_in: bool, descriptor: Any) -> Callable[..., Any]:
+        return partial(self.open, descriptor.bEndpointAddress)
+
+    def open(self, address: int, path: str, **more: Any) -> InFile | OutFile:
+        if self.virtual_addresses:
+            path = str(self.mount / f"ep{address:02x}")
+        if address & ENDPOINT_IN:
+            file = InFile(partial(self.on_written, address), path=path, **more)
+        else:
+            file = OutFile(partial(self.on_read, address), path=path, **more)
+        fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_NONBLOCK)
+        return file
+
+    def process(self) -> None:
+        try:
+            self.processEvents()
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+
+    # Events
+
+    def onBind(self) -> None:
+        self.bridge.attach()
+
+    def onUnbind(self) -> None:
+        self.generation += 1
+        self.bridge.detach()
+
+    def onEnable(self) -> None:
+        self.generation += 1
+        files = {address: self.getEndpointByAddress(address) for address in self.addresses}
+        try:
+            packets = {a: file.getDescriptor().wMaxPacketSize & PACKET_SIZE for a, file in files.items()}
+        except OSError as error:
+            if error.errno in GONE:
+                return
+            raise
+        for address, file in files.items():
+            if isinstance(file, OutFile):
+                file.start(packets[address], self.generation)
+        self.bridge.enable(packets)
+
+    def onDisable(self) -> None:
+        self.generation += 1
+        self.bridge.disable()
+
+    def onSuspend(self) -> None:
+        self.bridge.suspend()
+
+    def onResume(self) -> None:
+        self.bridge.resume()
+
+    def onSetup(self, request_type: int, request: int, value: int, index: int, length: int) -> None:
+        setup = SetupPacket(request_type, request, value, index, length)
+        if setup.recipient is Recipient.ENDPOINT and not self.virtual_addresses:
+            setup = SetupPacket(request_type, request, value, self.addresses[index - 1], length)
+        try:
+            # Data from the host is acknowledged when it is read: what it asks can then not be refused.
+            data = self.ep0.read(length) if length and setup.direction is Direction.OUT else b""
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+        else:
+            self.bridge.request(setup, data or b"")
+
+    def on_written(self, address: int, generation: int, status: int) -> None:
+        if generation == self.generation and -status not in GONE:
+            self.bridge.written(address)
+
+    def on_read(self, address: int, generation: int, outcome: bytes | int) -> None:
+        if generation != self.generation:
+            return
+        if isinstance(outcome, bytes):
+            self.bridge.received(address, outcome)
+        elif -outcome not in GONE:
+            self.bridge.cancelled(address)
+
+    # Wire
+
+    def write(self, endpoint: int, data: bytes) -> None:
+        self.getEndpointByAddress(endpoint).submit([bytearray(data)] if data else [], self.generation)
+
+    def read(self, endpoint: int) -> None:
+        self.getEndpointByAddress(endpoint).read_more()
+
+    def cancel(self, endpoint: int) -> None:
+        for block, _ in list(self.getEndpointByAddress(endpoint).reading):
+            try:
+                self._out_aio_context.cancel(block)
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # it has ended, and its event waits
+                    raise
+
+    def halt(self, endpoint: int) -> None:
+        """An access against the endpoint's direction halts it (f_fs.c: ffs_epfile_io)."""
+        file = self.getEndpointByAddress(endpoint).fileno()
+        try:
+            os.read(file, 0) if endpoint & ENDPOINT_IN else os.write(file, b"")
+        except OSError as error:
+            if error.errno != HALTED and error.errno not in GONE:
+                raise
+
+    def clear_halt(self, endpoint: int) -> None:
+        self.getEndpointByAddress(endpoint).clearHalt()
+
+    def answer(self, setup: SetupPacket, data: bytes | None) -> None:
+        if setup.direction is Direction.OUT and setup.length:
+            return
+        try:
+            if data is None:
+                self.ep0.halt(setup.request_type)
+            elif setup.direction is Direction.IN:
+                self.ep0.write(data)
+            else:
+                self.ep0.read(0)
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+
+
+def structure(descriptor: bytes) -> Any:
+    """As python-functionfs wants it: an endpoint with its fields, others as bytes behind the header."""
+    if descriptor[1] == DescriptorType.ENDPOINT:
+        plain, audio = functionfs.USBEndpointDescriptorNoAudio, functionfs.USBEndpointDescriptor
+        kind = plain if len(descriptor) == ctypes.sizeof(plain) else audio
+    else:
+        fields = {"_pack_": 1, "_fields_": [("body", u8 * (len(descriptor) - 2))]}
+        kind = type("Descriptor", (USBDescriptorHeader,), fields)
+    return kind.from_buffer_copy(descriptor)

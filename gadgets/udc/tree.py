@@ -1,0 +1,60 @@
+"""A device as configfs is told of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from gadgets.udc.configfs import Tree
+from gadgets.udc.kernel import KernelFunction
+from gadgets.usb.descriptor_set import DescriptorSet
+from gadgets.usb.strings import ENGLISH_US
+from gadgets.usb.urb import Speed
+
+SPEEDS: Final = {
+    Speed.FULL: "full-speed",
+    Speed.HIGH: "high-speed",
+    Speed.SUPER: "super-speed",
+    Speed.SUPER_PLUS: "super-speed-plus",
+}
+"""As the attribute max_speed has them."""
+
+
+def tree_of(
+    name: str, device: DescriptorSet, kernel: Sequence[KernelFunction], *, with_functionfs: bool
+) -> Tree:
+    """bcdUSB and the strings' numbers are the kernel's own, whatever the device says."""
+    about, configuration = device.device, device.configurations[0]
+    indexes = {
+        "manufacturer": about.manufacturer_index,
+        "product": about.product_index,
+        "serialnumber": about.serial_index,
+    }
+    strings = {
+        language: {
+            key: device.strings.text(index, language) or device.strings.text(index)
+            for key, index in indexes.items()
+            if index
+        }
+        for language in device.strings.languages or [ENGLISH_US]
+    }
+    unit = 8 if device.speed >= Speed.SUPER else 2
+    return Tree(
+        name,
+        {
+            "idVendor": f"{about.vendor_id:#06x}",
+            "idProduct": f"{about.product_id:#06x}",
+            "bcdDevice": f"{about.bcd_device:#06x}",
+            "bDeviceClass": f"{about.device_class:#04x}",
+            "bDeviceSubClass": f"{about.subclass:#04x}",
+            "bDeviceProtocol": f"{about.protocol:#04x}",
+            "max_speed": SPEEDS[device.speed],
+        },
+        strings,
+        {
+            "bmAttributes": f"{configuration.attributes:#04x}",
+            "MaxPower": str(configuration.max_power * unit),
+        },
+        tuple(kernel),
+        with_functionfs,
+    )
