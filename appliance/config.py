@@ -15,10 +15,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from appliance.errors import ConfigError
 from appliance.explain import BadKey, did_you_mean, locate, shown
+from appliance.exports.gadgets import GADGET_KEYS, GadgetTable, parse_gadget
 from appliance.exports.keys import (
     NETWORKS,
     Key,
@@ -35,6 +36,8 @@ from appliance.exports.keys import (
 )
 from appliance.exports.rules import ExportOptions, Rule
 from appliance.exports.words import LONGEST_IDLE, RULE_KEYS, parse_rule
+
+T = TypeVar("T")
 
 LARGEST_FILE = 1 << 20
 LONGEST_PATH = 80
@@ -85,8 +88,8 @@ class Config:
     sessions: ExportOptions
     """What a rule does not say."""
     log: Log
-    gadgets: tuple[str, ...]
-    """Names of the software devices to serve."""
+    gadgets: tuple[GadgetTable, ...]
+    """The software devices to serve."""
     rules: tuple[Rule, ...]
     """In the order of the file."""
 
@@ -113,11 +116,6 @@ def listen_of(value: dict[str, Any]) -> Listen:
 def paths_of(value: dict[str, Any]) -> Paths:
     default = default_paths(os.environ, os.geteuid())
     return Paths(**{name: value[name] or getattr(default, name) for name in value})
-
-
-def numbered(name: str, count: int) -> tuple[str, ...]:
-    """("keyboard", "keyboard-2", …): the first goes without a number."""
-    return tuple(name if number == 1 else f"{name}-{number}" for number in range(1, count + 1))
 
 
 def default_paths(environ: Mapping[str, str], uid: int) -> Paths:
@@ -231,12 +229,8 @@ SECTIONS: dict[str, Section] = {
         Key("format", choice("text", "json"), "text",
             "`json`: one object a line."),
     ), lambda value: Log(**value)),
-    "gadgets": Section("Software devices to serve; they need no USB hardware and no root.", (
-        Key("keyboards", whole(0, 64), 0,
-            "How many USB boot keyboards; they are exported as `keyboard`, `keyboard-2` and so on."),
-    ), lambda value: numbered("keyboard", value["keyboards"])),
 }  # fmt: skip
-SHARE = "share"
+SHARE, GADGET = "share", "gadget"
 
 
 def load(path: Path | None = None) -> Config:
@@ -277,22 +271,44 @@ def parse(source: str, file: str = "twinhub.toml") -> Config:
             values[name] = section.make(read(section.keys, document.get(name, {})))
         except BadKey as error:
             raise wrong(f"[{name}]", error, (name, error.key)) from None
-    rules = []
-    for nth, table in enumerate(document.get(SHARE, [])):
-        try:
-            rules.append(parse_rule(f"config-{nth + 1}", table, values["sessions"]))
-        except BadKey as error:
-            raise wrong("[[share]]", error, (SHARE, error.key), nth) from None
-    return Config(rules=tuple(rules), **values)
+
+    def each(name: str, parse: Callable[[int, Any], T]) -> tuple[T, ...]:
+        parsed = []
+        for nth, table in enumerate(document.get(name, [])):
+            try:
+                parsed.append(parse(nth, table))
+            except BadKey as error:
+                raise wrong(f"[[{name}]]", error, (name, error.key), nth) from None
+        return tuple(parsed)
+
+    named: set[str] = set()
+
+    def gadget(nth: int, table: dict[str, Any]) -> GadgetTable:
+        if isinstance(table.get("definition"), dict):
+            raise BadKey(
+                "definition", "found a table, wanted a text; a definition of your own stands in a file"
+            )
+        made = parse_gadget(table, values["sessions"], Path(file).absolute().parent)
+        if twice := named & set(made.names):
+            raise BadKey("name", f"there is another {min(twice)!r} further up; give this one another `name`")
+        named.update(made.names)
+        return made
+
+    return Config(
+        rules=each(SHARE, lambda nth, table: parse_rule(f"config-{nth + 1}", table, values["sessions"])),
+        gadgets=each(GADGET, gadget),
+        **values,
+    )
 
 
 def misplaced(name: str, found: object) -> str | None:
     """What is wrong with `name = found` at the top of the file."""
-    if name == SHARE:
+    if name in (SHARE, GADGET):
         tables = isinstance(found, list) and all(isinstance(table, dict) for table in found)
-        return None if tables else f"found {shown(found)}, wanted [[share]] above each rule"
+        thing = "rule" if name == SHARE else "gadget"
+        return None if tables else f"found {shown(found)}, wanted [[{name}]] above each {thing}"
     if name not in SECTIONS:
-        return f"unknown section{did_you_mean(name, (*SECTIONS, SHARE))}"
+        return f"unknown section{did_you_mean(name, (*SECTIONS, SHARE, GADGET))}"
     return None if isinstance(found, dict) else f"found {shown(found)}, wanted the section [{name}]"
 
 
@@ -302,6 +318,7 @@ def markdown() -> str:
     for name, section in SECTIONS.items():
         parts.append(f"## [{name}]\n\n{section.help}\n\n{rows(section.keys)}")
     parts.append(f"## [[share]]\n\n{SHARE_HELP}\n\n{rows(RULE_KEYS)}")
+    parts.append(f"## [[gadget]]\n\n{GADGET_HELP}\n\n{rows(GADGET_KEYS)}")
     return "\n".join(parts)
 
 
@@ -354,6 +371,16 @@ SHARE_HELP = """A rule: which devices are shared, and how. `twinhub suggest` pri
 - Bus numbers (the 1 of 1-1.2) may change with a reboot on machines with several USB controllers; an identity
   does not.
 - Clients ask for an export by its name, or by the kernel's busid of the device."""
+
+GADGET_HELP = """Software devices to serve; they need no USB hardware and no root. Each runs in a process
+of its own from the daemon's start on; one whose definition has changed is started anew with the daemon.
+Others can be added and removed while the daemon runs: `twinhub gadget add`.
+
+```toml
+[[gadget]]
+definition = "keyboard"
+count = 2
+```"""
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NoReturn
 
 IN, OUT, HANGUP = select.EPOLLIN, select.EPOLLOUT, select.EPOLLRDHUP
 BATCH: Final = 8
@@ -49,7 +49,7 @@ class Loop:
         """Call `alarm` once at monotonic `due` ns, in place of any earlier alarm."""
         self.due, self.alarm = due, alarm
 
-    def run(self) -> None:
+    def run(self) -> NoReturn:
         poll, handlers = self.epoll.poll, self.handlers
         while True:
             wait = -1.0 if self.alarm is None else max((self.due - time.monotonic_ns()) / 1e9, 0)

@@ -49,6 +49,12 @@ def full_application(appliance: Appliance) -> web.Application:
             web.post("/api/kick", kick),
             web.get("/api/capture", capture),
             web.post("/api/local", local),
+            web.get("/api/gadgets", reading(lambda appliance: appliance.gadgets())),
+            web.get("/api/gadgets/catalogue", reading(lambda appliance: appliance.catalogue())),
+            web.get("/api/gadgets/show", show_gadget),
+            web.post("/api/gadgets/add", add_gadget),
+            web.post("/api/gadgets/remove", remove_gadget),
+            web.get("/api/gadgets/events", gadget_events),
             web.get("/api/events", events),
             web.get("/api/status", status),
             web.get("/api/audit", audit),
@@ -133,7 +139,15 @@ def fields(given: Json, **types: type) -> list[Any]:
     return [given[name] for name in types]
 
 
-JSON_NAMES: Final[dict[type, str]] = {str: "a string", dict: "an object"}
+JSON_NAMES: Final[dict[type, str]] = {str: "a string", dict: "an object", bool: "true or false"}
+
+
+def named(request: web.Request, name: str, what: str) -> str:
+    """The value of the one parameter, which has to be there."""
+    (value,) = query(request, name)
+    if not value:
+        raise UsageError(f"parameter {name!r} is missing: say {what}")
+    return value
 
 
 def query(request: web.Request, *names: str) -> list[str | None]:
@@ -185,6 +199,23 @@ async def local(request: web.Request) -> web.Response:
     return web.json_response(await request.app[APPLIANCE].local(export, given))
 
 
+async def show_gadget(request: web.Request) -> web.Response:
+    name = named(request, "name", "which gadget")
+    return web.json_response(await request.app[APPLIANCE].gadget(name))
+
+
+async def add_gadget(request: web.Request) -> web.Response:
+    """`gadget`: a table as `[[gadget]]` has it, whose definition may be one itself; `keep`: over restarts."""
+    table, keep = fields(await body(request), gadget=dict, keep=bool)
+    return web.json_response(await request.app[APPLIANCE].add_gadget(table, keep), status=201)
+
+
+async def remove_gadget(request: web.Request) -> web.Response:
+    (name,) = fields(await body(request), name=str)
+    await request.app[APPLIANCE].remove_gadget(name)
+    return web.json_response({})
+
+
 async def status(request: web.Request) -> web.Response:
     query(request)
     return web.json_response(await request.app[APPLIANCE].status())
@@ -217,10 +248,16 @@ async def events(request: web.Request) -> web.StreamResponse:
         )
 
 
+async def gadget_events(request: web.Request) -> web.StreamResponse:
+    name = named(request, "name", "whose events")
+    async with request.app[APPLIANCE].gadget_events(name) as source:
+        return await request.app[STREAMS].send(
+            request, "application/x-ndjson", event_lines(source), HEARTBEAT_LINE
+        )
+
+
 async def capture(request: web.Request) -> web.StreamResponse:
-    (session,) = query(request, "session")
-    if not session:
-        raise UsageError("parameter 'session' is missing: say whose URBs to capture")
+    session = named(request, "session", "whose URBs to capture")
     async with request.app[APPLIANCE].capture(session) as chunks:
         return await request.app[STREAMS].send(request, "application/x-pcapng", chunks)
 

@@ -16,7 +16,16 @@ event    event: kind, time, and what it is about:
          "export.added": export, busid; "export.removed": busid; "export.failed": busid, message
          "session.started": session (its id), export, client; "session.ended": these and reason
          "import.refused": export (as asked for), client, message
+         "gadget.running": gadget; "gadget.failed": gadget, message; "gadget.removed": gadget
 audit    time, action, target, detail; newest last
+gadget   name, source: "config" | "added" | "for now" (gone with the daemon), pid: int | None,
+         problem: why it does not run | None, definition: as `gadgets.definition` writes it,
+         portrait: `appliance.sessions.portrait` of it as it ran last | None;
+         one alone also: session: the id of the one it has | None,
+         companions: {function: [what its pty, port or script say of themselves]}
+told     event: "told", time, gadget, function ("": the device itself), kind, fields; the last one may be
+         event: "end", reason
+ready    of the catalogue: name, about, definition
 status   version, uptime, pid, listen: ["address:port"], helper: bool (reachable),
          counts: {"devices", "exports", "sessions", "rules"}, modules: {module name: loaded}
 State    "available" | "in use" | "error" | "absent"
@@ -77,6 +86,28 @@ class Appliance(Protocol):
 
     async def local(self, export: str, input: Json) -> Json:
         """A local input to a gadget, e.g. {"type_text": "hi", "layout": "us"}; its answer."""
+        ...
+
+    def gadgets(self) -> list[Json]: ...
+
+    def catalogue(self) -> list[Json]:
+        """The gadgets that are ready to be added by name."""
+        ...
+
+    async def gadget(self, name: str) -> Json:
+        """One, and how it is doing. NotFound."""
+        ...
+
+    async def add_gadget(self, table: Json, keep: bool) -> list[Json]:
+        """As `[[gadget]]` in the configuration; those it made, which run. `keep`: over a restart."""
+        ...
+
+    async def remove_gadget(self, name: str) -> None:
+        """NotFound; UsageError for one of the configuration."""
+        ...
+
+    def gadget_events(self, name: str) -> AbstractAsyncContextManager[AsyncIterator[Json]]:
+        """What it tells from now on. A reader that is too slow is cut off."""
         ...
 
     def events(self) -> AbstractAsyncContextManager[AsyncIterator[Json]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from argparse import ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,18 @@ class Command:
 
 def no_arguments(parser: ArgumentParser) -> None:
     """For commands that are a word by themselves."""
+
+
+def add_common(parser: ArgumentParser, default: str | None = SUPPRESS) -> None:
+    """The options of every command, said before or after its name (there `default` hides them again)."""
+    common = parser.add_argument_group("common options")
+    common.add_argument("--json", action="store_true", default=default or False, help="JSON instead of text")
+    common.add_argument(
+        "--config", type=Path, default=default, metavar="FILE", help="the configuration of the daemon"
+    )
+    common.add_argument(
+        "--runtime-dir", type=Path, default=default, metavar="DIR", help="where the daemon's socket is"
+    )
 
 
 def daemon(args: Namespace) -> DaemonClient:

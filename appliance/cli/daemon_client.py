@@ -51,9 +51,9 @@ class DaemonClient:
         return self._ask("POST", path, {}, body)
 
     @contextmanager
-    def lines(self, path: str) -> Iterator[Iterator[Json]]:
+    def lines(self, path: str, **query: str | None) -> Iterator[Iterator[Json]]:
         """An NDJSON stream, without its heartbeats, until the daemon ends it; it has begun on entry."""
-        with self._answer("GET", path, {}, None, SECONDS_OF_SILENCE) as answer:
+        with self._answer("GET", path, query, None, SECONDS_OF_SILENCE) as answer:
             yield events_of(answer)
 
     def chunks(self, path: str, **query: str | None) -> Iterator[bytes]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 from textwrap import fill
 from typing import Final
 
 from appliance import __version__
+from appliance.cli.command import add_common
 from appliance.cli.text import safe
 from appliance.errors import TwinhubError
 
@@ -31,6 +31,9 @@ THEMES: Final[dict[str, dict[str, str]]] = {
         "capture": "record a session's URBs for Wireshark",
         "type": "type on a software keyboard",
         "audit": "what was done, and refused, and to whom",
+    },
+    "gadget": {
+        "gadget": "software devices: run, add, list, show, send, follow, record",
     },
     "imports": {
         "list": "what another machine shares",
@@ -108,21 +111,9 @@ def parser_for(words: Sequence[str]) -> ArgumentParser:
                 below.description = fill(command.about, 100)
                 below.epilog = f"example:\n  {command.example}\n\n{EXIT_CODES}"
                 command.arguments(below)
-                add_common(below, SUPPRESS)
+                add_common(below)
                 below.set_defaults(run=command.run)
     return parser
-
-
-def add_common(parser: ArgumentParser, default: str | None) -> None:
-    """The options of every command, said before or after its name (there `default` hides them again)."""
-    common = parser.add_argument_group("common options")
-    common.add_argument("--json", action="store_true", default=default or False, help="JSON instead of text")
-    common.add_argument(
-        "--config", type=Path, default=default, metavar="FILE", help="the configuration of the daemon"
-    )
-    common.add_argument(
-        "--runtime-dir", type=Path, default=default, metavar="DIR", help="where the daemon's socket is"
-    )
 
 
 if __name__ == "__main__":

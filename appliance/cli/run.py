@@ -31,12 +31,13 @@ def status(args: Namespace) -> None:
 def check_config(args: Namespace) -> None:
     path = args.file or config_file(args)
     config = load(path)
+    check_definitions(config)
     told = {
         "file": str(path) if path else None,
         "listen": [f"{host} port {config.listen.port}" for host in config.listen.addresses],
         "allow": [str(network) for network in config.listen.allow],
         "rules": len(config.rules),
-        "gadgets": list(config.gadgets),
+        "gadgets": gadget_names(config),
     }
     show(args, told, config_text(path, config))
 
@@ -62,8 +63,21 @@ def config_text(path: Path | None, config: Config) -> str:
         f"{path or 'The default configuration'} is fine.\n"
         f"  listens  {', '.join(config.listen.addresses)} port {config.listen.port}, for {allowed}\n"
         f"  shares   by {plural(len(config.rules), 'rule')}\n"
-        f"  gadgets  {', '.join(config.gadgets) or 'none'}\n"
+        f"  gadgets  {', '.join(gadget_names(config)) or 'none'}\n"
     )
+
+
+def gadget_names(config: Config) -> list[str]:
+    return [name for table in config.gadgets for name in table.names]
+
+
+def check_definitions(config: Config) -> None:
+    """Those of the [[gadget]] tables, which the daemon reads when it starts."""
+    if config.gadgets:
+        from appliance.exports.definitions import resolve
+
+        for table in config.gadgets:
+            resolve(table.definition)
 
 
 def file_argument(parser: ArgumentParser) -> None:

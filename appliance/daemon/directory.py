@@ -13,7 +13,6 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
-from appliance.daemon import software
 from appliance.daemon.hub import Hub
 from appliance.errors import Busy, DeviceFailed, TwinhubError, Unavailable
 from appliance.exports import policy
@@ -84,6 +83,8 @@ class HubDirectory:
             policy.require_take_over(peer, address_of(holder), export)
             await hub.sessions.kick(holder.id, f"taken over by {peer}")
         if export.device is None:
+            if error := hub.gadgets.error(export.name):
+                raise error
             return
         busid = export.device.busid
         if why := hub.failures.get(busid):
@@ -132,7 +133,7 @@ def spec_of(export: Export, record: DeviceRecord, sock: socket.socket) -> Sessio
         idle_seconds=export.options.idle_seconds,
     )
     if device is None:
-        return replace(common, gadget=software.kind_of(export.name))
+        return replace(common, gadget=export.name)
     return replace(
         common,
         kind=export.options.mode,

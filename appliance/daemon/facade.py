@@ -11,6 +11,7 @@ from typing import Any
 from appliance import __version__
 from appliance.api.facade import Collector
 from appliance.api.metrics import Metrics
+from appliance.daemon.gadgets import catalogue_told
 from appliance.daemon.hub import Hub
 from appliance.errors import NotFound, TwinhubError
 from appliance.exports import sharing
@@ -135,9 +136,37 @@ class Facade:
         return self._hub.sessions.capture(self._hub.sessions_of(target)[0].id)
 
     async def local(self, export: str, input: Json) -> Json:
-        spec = self._hub.sessions_of(export)[0]
-        await self._hub.sessions.local(spec.id, input)
-        return {"session": spec.id}
+        await self._hub.gadgets.processes.ask(export, "local", input=input)
+        return {"gadget": export}
+
+    # Software gadgets
+
+    def gadgets(self) -> list[Json]:
+        return self._hub.gadgets.told()
+
+    def catalogue(self) -> list[Json]:
+        return catalogue_told()
+
+    async def gadget(self, name: str) -> Json:
+        told = self._hub.gadgets.tell(name)
+        running = {} if told["problem"] else await self._hub.gadgets.processes.ask(name, "stats")
+        return {"session": None, "companions": {}, **told, **running}
+
+    async def add_gadget(self, table: Json, keep: bool) -> list[Json]:
+        hub = self._hub
+        names = await hub.gadgets.add(table, keep)
+        await hub.settle()
+        for name in names:
+            hub.note("gadget add", name)
+        return [hub.gadgets.tell(name) for name in names]
+
+    async def remove_gadget(self, name: str) -> None:
+        await self._hub.gadgets.remove(name)
+        await self._hub.settle()
+        self._hub.note("gadget remove", name)
+
+    def gadget_events(self, name: str) -> AbstractAsyncContextManager[AsyncIterator[Json]]:
+        return self._hub.gadgets.processes.events(name)
 
     # Shapes
 
@@ -164,7 +193,7 @@ class Facade:
             "busid": export.device.busid if export.device else None,
             "rule": export.rule if export.device else None,
             "session": session.id if session else None,
-            "description": export.device.label if export.device else f"software {export.name}",
+            "description": export.device.label if export.device else self._hub.gadgets.describe(export.name),
         }
 
     async def _session(self, spec: SessionSpec) -> Json:

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from appliance import __version__
 from appliance.config import Config
-from appliance.daemon import software
 from appliance.daemon.events import Events
+from appliance.daemon.gadgets import HubGadgets
 from appliance.errors import NotFound, TwinhubError
 from appliance.exports.registry import Export, Exports
 from appliance.exports.rules import Rule
@@ -26,6 +26,7 @@ from appliance.inventory.model import UsbDevice
 from appliance.inventory.monitor import Added, Changed, Inventory, Removed
 from appliance.kernel.client import Helper, until_free
 from appliance.kernel.stub import DRIVER, StubStatus
+from appliance.sessions.gadgets import Gadgets
 from appliance.sessions.manager import Sessions
 from appliance.sessions.state import SessionSpec
 
@@ -55,9 +56,8 @@ class Hub:
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         self._notes: asyncio.Queue[tuple[str, str, str]] = asyncio.Queue()
-        for number, name in enumerate(config.gadgets, 1):
-            record = software.record_of(name, number)
-            self.exports.add_gadget(name, lambda record=record: record, config.sessions)  # type: ignore[misc]
+        processes = Gadgets(config.paths.runtime, self.sessions.nursery, self._gadget_changed)
+        self.gadgets = HubGadgets(config, store, processes, self.exports, self.events)
         self.reload_rules()
 
     # What should be
@@ -92,14 +92,16 @@ class Hub:
         if self.session_of(export):
             return "in use"
         if device is None:
-            return "available"
+            return "error" if self.gadgets.error(export.name) else "available"
         if device.busid in self.failures or device.usbip_status == StubStatus.ERROR:
             return "error"
         return "in use" if device.usbip_status == StubStatus.USED else "available"
 
     async def _upgrade_sessions(self) -> None:
-        """Adopted sessions go on in our own version; one that cannot goes on as it is."""
+        """Adopted sessions go on in our own version, save those of gadgets; one that cannot, as it is."""
         for spec in self.sessions.all():
+            if spec.kind == "gadget":
+                continue
             try:
                 if (before := self.sessions.version(spec.id)) != __version__:
                     await self.sessions.upgrade(spec.id)
@@ -221,6 +223,10 @@ class Hub:
                 case Changed(device, _):
                     self.events.tell("device.changed", device=told(device))
             self._wake.set()
+
+    def _gadget_changed(self, name: str) -> None:
+        self.gadgets.changed(name)
+        self._wake.set()
 
     def _session_ended(self, spec: SessionSpec, reason: str) -> None:
         log.info("session %s of %s with %s ended: %s", spec.id, spec.name, spec.peer, reason)

@@ -9,7 +9,7 @@ import shutil
 import signal
 import socket
 import stat
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from ipaddress import ip_address
 from typing import Final
@@ -73,7 +73,10 @@ def find_helper() -> Helper:
     return RemoteHelper() if HELPER_SOCKET.exists() else NoHelper()
 
 
-async def serve(config: Config, helper: Helper) -> None:
+async def serve(
+    config: Config, helper: Helper, also: Callable[[Hub], Coroutine[object, object, object]] | None = None
+) -> None:
+    """`also` runs beside it; when that ends, so does the daemon."""
     store = Store(config.paths.state / STATE_FILE)
     async with AsyncExitStack() as stack:
         stack.callback(store.close)
@@ -95,7 +98,7 @@ async def serve(config: Config, helper: Helper) -> None:
         announce(config, facade, port)
         async with stopping(leave) as stop:
             tasks = [hub.follow(), server.serve_on(listeners), signs_of_life(), stop.wait()]
-            await first_of(tasks)
+            await first_of([*tasks, also(hub)] if also else tasks)
 
 
 async def begin(hub: Hub) -> None:
@@ -104,6 +107,7 @@ async def begin(hub: Hub) -> None:
         await hub.helper.load_modules()
     except TwinhubError as error:
         log.warning("real devices cannot be shared: %s", error)
+    await hub.gadgets.begin()
     for spec in await hub.sessions.adopt():
         log.info("session %s of %s with %s goes on", spec.id, spec.name, spec.peer)
     await hub.free_what_nobody_uses()
@@ -114,8 +118,10 @@ async def end(hub: Hub, leave: asyncio.Event) -> None:
     systemd.notify("STOPPING=1")
     if leave.is_set() or await asyncio.to_thread(systemd.restart_is_pending):
         log.info("leaving; %d sessions go on", len(hub.sessions.all()))
+        await hub.gadgets.processes.close(leave=True)
         await hub.sessions.close(leave=True)
         return
+    await hub.gadgets.processes.close(leave=False)
     await hub.sessions.close(leave=False)
     await hub.give_all_back()
     log.info("stopped; every device is with its own driver")

@@ -93,6 +93,10 @@ class Exports:
             raise UsageError(f"{name!r} cannot name a gadget; wanted {WANTED}")
         self._gadgets[name] = Export(name, "gadget", options, "gadgets", describe)
 
+    def remove_gadget(self, name: str) -> None:
+        """From the next `update` on, it is shared no longer."""
+        del self._gadgets[name]
+
     def update(self, devices: Mapping[str, UsbDevice], bound: Collection[str]) -> Plan:
         made = plan(
             devices, self.rules, bound,

@@ -1,4 +1,5 @@
-"""What must outlive the daemon: rules made by `twinhub share`, names given to devices, and the audit trail.
+"""What must outlive the daemon: rules made by `twinhub share`, gadgets added, names given to devices, and the
+audit trail.
 
 One SQLite file in the state directory. WAL and synchronous=FULL: what a call has returned from survives a
 power cut. Calls wait for the disk, so the daemon makes them in a thread; a lock lets them come from any.
@@ -19,10 +20,11 @@ from typing import Any, NamedTuple
 from appliance.errors import NotFound, Refused, Unavailable
 from appliance.exports.rules import CONDITIONS
 
-VERSION = 1
+VERSION = 2
 MAX_RULES = 1000
 MAX_NAMES = 10_000
 MAX_AUDIT = 10_000
+MAX_GADGETS = 1000
 DAY = 86_400.0
 
 SCHEMA = """
@@ -32,6 +34,7 @@ CREATE TABLE names (identity TEXT PRIMARY KEY, name TEXT NOT NULL, used REAL NOT
 CREATE TABLE audit (number INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, action TEXT NOT NULL,
                     target TEXT NOT NULL, detail TEXT NOT NULL);
 """
+SINCE_2 = "CREATE TABLE gadgets (name TEXT PRIMARY KEY, gadget TEXT NOT NULL)"
 
 
 class AuditEntry(NamedTuple):
@@ -81,6 +84,24 @@ class Store:
         with self._transaction() as database:
             if not database.execute("DELETE FROM rules WHERE number = ?", (number,)).rowcount:
                 raise NotFound(f"there is no rule {id}; 'twinhub rules' prints those there are")
+
+    def gadgets(self) -> dict[str, dict[str, Any]]:
+        """Name → table (`appliance.exports.gadgets`) of the gadgets that were added."""
+        with self._transaction() as database:
+            rows = database.execute("SELECT name, gadget FROM gadgets ORDER BY name").fetchall()
+        return {name: json.loads(gadget) for name, gadget in rows}
+
+    def add_gadget(self, name: str, table: Mapping[str, Any]) -> None:
+        """Refused beyond MAX_GADGETS."""
+        with self._transaction() as database:
+            if database.execute("SELECT count(*) FROM gadgets").fetchone()[0] >= MAX_GADGETS:
+                raise Refused(f"there are {MAX_GADGETS} gadgets already; 'twinhub gadget remove' some")
+            database.execute("INSERT OR REPLACE INTO gadgets VALUES (?, ?)", (name, json.dumps(dict(table))))
+
+    def forget_gadget(self, name: str) -> None:
+        """Nothing happens where there is none."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM gadgets WHERE name = ?", (name,))
 
     def names(self) -> dict[str, str]:
         """Identity → export name."""
@@ -143,7 +164,10 @@ class Store:
             if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema'").fetchone():
                 for statement in SCHEMA.split(";\n"):
                     database.execute(statement)
-                database.execute("INSERT INTO schema VALUES (?)", (VERSION,))
+                database.execute("INSERT INTO schema VALUES (1)")
+            if database.execute("SELECT version FROM schema").fetchone() == (1,):
+                database.execute(SINCE_2)
+                database.execute("UPDATE schema SET version = 2")
             found = database.execute("SELECT version FROM schema").fetchone()
         if found != (VERSION,):
             raise Unavailable(

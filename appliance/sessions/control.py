@@ -2,7 +2,9 @@
 
 A request is `{"op": …}` with the op's own fields, an answer `{"ok": …}` or `appliance.errors.describe`'s
 `{"error", "message"}`; answers come in the order of their requests. An event is `{"event": …}` and may come
-between answers. The one event there is, `{"event": "end", "reason": …}`, is the last line of all.
+between answers. `{"event": "end", "reason": …}` is the last line of all.
+
+Of a session, `<runtime>/sessions/<id>.sock`:
 
 | op | fields | answer |
 |---|---|---|
@@ -12,6 +14,20 @@ between answers. The one event there is, `{"event": "end", "reason": …}`, is t
 | capture | a pipe or socket to write pcapng to, passed along (SCM_RIGHTS) | true |
 | local | input | true; for gadgets: an input at the device itself, e.g. `{"type_text": "hello"}` |
 | reexec | python (optional) | the version that runs now: the worker has become newer code, in mid-session |
+
+Of a software gadget, `<runtime>/gadgets/<name>.sock`:
+
+| op | fields | answer |
+|---|---|---|
+| describe | | name, definition, portrait (`portrait.py`), the code's version, the process's pid |
+| stats | | session: the id of the one it has, or null; companions: what theirs say, by function |
+| local | input | true |
+| events | | true; from now on `{"event": "told", "time", "gadget", "function", "kind", "fields"}` lines |
+| serve | spec; the session's listening control socket and the client's socket, passed along | true |
+| stop | reason | true; the gadget ends, and with it the session it has |
+
+A gadget tells what its functions and its device tell (function ""), and "attached" and "detached". Who does
+not read what it is told is hung up on.
 """
 
 from __future__ import annotations
@@ -21,7 +37,9 @@ from typing import Any, Final
 
 from appliance.errors import ProtocolError
 
-LINE_LIMIT: Final = 64 << 10
+LINE_LIMIT: Final = 192 << 10
+REQUEST_LIMIT: Final = 128 << 10
+"""Of what a worker is started with, by the nursery."""
 
 Message = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""The daemon's end of a worker's control socket, whose EOF tells that the session has ended."""
+"""The daemon's end of a worker's control socket, whose EOF tells that its session or gadget has ended."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Self
 
 from appliance.errors import PeerError, ProtocolError, Timeout, revive
 from appliance.sessions.control import LINE_LIMIT, Lines, Message, encode
@@ -17,46 +18,51 @@ from appliance.sessions.state import SessionSpec
 PATIENCE: Final = 2.0
 """Seconds in which a worker must answer."""
 DIED: Final = "the worker died"
+GADGETS: Final = "gadgets"
+"""The directory of their control sockets, in the runtime directory."""
 
 
 class Link:
-    """One running session, as the daemon sees it. Made by `Link.open`."""
+    """A worker as the daemon sees it; `about` is what it describes. Made by `open`."""
+
+    what: ClassVar[str]
 
     def __init__(self, path: Path, sock: socket.socket) -> None:
         self.path = path
         self.sock = sock
-        self.spec: SessionSpec
+        self.about: Message = {}
         self.version = ""
         self.pid = 0
         self.reason = DIED
-        self.told_its_end = False
         self._turn = asyncio.Lock()
         self._answer: asyncio.Future[Message] | None = None
         self._late = 0
         self._reader: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, path: Path) -> Link:
-        """Raises OSError when nobody listens there, PeerError when nobody answers."""
+    async def open(cls, path: Path, patience: float = PATIENCE) -> Self:
+        """Raises OSError when nobody listens there, PeerError when nobody answers, and what it answers."""
         sock = socket.socket(socket.AF_UNIX)
         sock.setblocking(False)
         try:
             sock.connect(str(path))
             link = cls(path, sock)
-            link._reader = asyncio.create_task(link._read(), name=f"session {path.stem}")
+            link._reader = asyncio.create_task(link._read(), name=str(link))
         except BaseException:
             sock.close()
             raise
         try:
-            told = await link.ask("describe")
+            link.about = await link.ask("describe", patience=patience)
         except BaseException:
             await link.close()
             raise
-        link.spec = SessionSpec.from_json(told["spec"])
-        link.version, link.pid = told["version"], told["pid"]
+        link.version, link.pid = link.about["version"], link.about["pid"]
         return link
 
-    def when_over(self, callback: Callable[[Link], None]) -> None:
+    def __str__(self) -> str:
+        return f"{self.what} {self.path.stem}"
+
+    def when_over(self, callback: Callable[[Self], None]) -> None:
         """Called once, when the worker has closed its end; not when we close ours."""
         assert self._reader
         self._reader.add_done_callback(lambda task: None if task.cancelled() else callback(self))
@@ -71,21 +77,21 @@ class Link:
                     answer = await self._answer
             except TimeoutError:
                 self._late += 1
-                raise Timeout(f"the worker of session {self.path.stem} does not answer") from None
+                raise Timeout(f"the worker of {self} does not answer") from None
             except OSError:
-                raise PeerError(f"session {self.path.stem} has ended") from None
+                raise PeerError(f"{self} has ended") from None
             finally:
                 self._answer = None
         if "error" in answer:
             raise revive(answer)
         return answer["ok"]
 
-    async def kick(self, reason: str) -> None:
-        """Ends the session; a worker that does not answer is killed."""
+    async def end(self, op: str, reason: str, told: str) -> None:
+        """Asks it to end, by `op`; one that does not answer is killed. Returns when it is over."""
         try:
-            await self.ask("kick", reason=reason)
+            await self.ask(op, reason=reason)
         except Timeout:
-            self.reason = f"kicked: {reason}"
+            self.reason = told
             os.kill(self.pid, signal.SIGKILL)
         except PeerError:
             pass  # it ended by itself meanwhile
@@ -113,12 +119,34 @@ class Link:
             pass  # whatever it says now, it is no worker any more
         self.sock.close()
         if self._answer and not self._answer.done():
-            self._answer.set_exception(PeerError(f"session {self.path.stem} has ended"))
+            self._answer.set_exception(PeerError(f"{self} has ended"))
 
     def _take(self, message: Message) -> None:
-        if message.get("event") == "end":
-            self.reason, self.told_its_end = str(message["reason"]), True
+        if "event" in message:
+            self.hear(message)
         elif self._late:
             self._late -= 1
         elif self._answer and not self._answer.done():
             self._answer.set_result(message)
+
+    def hear(self, event: Message) -> None:
+        if event["event"] == "end":
+            self.reason = str(event["reason"])
+
+
+class SessionLink(Link):
+    what = "session"
+
+    @cached_property
+    def spec(self) -> SessionSpec:
+        return SessionSpec.from_json(self.about["spec"])
+
+    async def kick(self, reason: str) -> None:
+        await self.end("kick", reason, f"kicked: {reason}")
+
+
+class GadgetLink(Link):
+    what = "gadget"
+
+    async def stop(self, reason: str) -> None:
+        await self.end("stop", reason, reason)

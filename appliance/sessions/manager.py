@@ -13,19 +13,22 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from appliance.errors import NotFound, PeerError, Timeout, TwinhubError
+from appliance.errors import NotFound, PeerError, Timeout, TwinhubError, Unavailable, UsageError
 from appliance.kernel.client import Helper
-from appliance.sessions.link import Link
+from appliance.sessions.link import GADGETS, PATIENCE, GadgetLink, Link, SessionLink
 from appliance.sessions.nursery_client import Nursery
 from appliance.sessions.state import SessionSpec
 
 REEXEC_PATIENCE: Final = 15.0
 """Seconds in which newer code must have started, on a slow machine."""
 BACKLOG: Final = 8
+LONGEST_SOCKET_PATH: Final = 107
+"""sun_path less its NUL (include/uapi/linux/un.h)."""
 CHUNK: Final = 64 << 10
 
+AnyLink = TypeVar("AnyLink", bound=Link)
 OnEnd = Callable[[SessionSpec, str], None]
 
 
@@ -33,12 +36,13 @@ class Sessions:
     """`on_end(spec, reason)` is called for each session that ends while the daemon looks on."""
 
     def __init__(self, runtime_dir: Path, helper: Helper, on_end: OnEnd) -> None:
+        self.runtime_dir = runtime_dir
         self.directory = runtime_dir / "sessions"
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.helper = helper
         self.on_end = on_end
         self.nursery = Nursery()
-        self._links: dict[str, Link] = {}
+        self._links: dict[str, SessionLink] = {}
         self._endings: set[asyncio.Task[None]] = set()
 
     def all(self) -> list[SessionSpec]:
@@ -52,9 +56,13 @@ class Sessions:
         with ExitStack() as ours:
             listener = ours.enter_context(listen(path))
             try:
-                sockets = await self._hand_over(spec, client, ours)
-                pid = await self.nursery.start(spec, (listener, *sockets))
-                self._keep(await _first_contact(path, pid))
+                if spec.kind == "gadget":
+                    await self._serve(spec, listener, client)
+                    self._keep(await SessionLink.open(path))
+                else:
+                    sockets = await self._hand_over(spec, client, ours)
+                    pid = await self.nursery.start("session", spec.to_json(), (listener, *sockets))
+                    self._keep(await first_contact(SessionLink, path, pid))
             except BaseException:
                 path.unlink(missing_ok=True)
                 with suppress(OSError):
@@ -76,12 +84,23 @@ class Sessions:
             await self.helper.hand_over(spec.busid, client.fileno())
         return (client,)
 
+    async def _serve(self, spec: SessionSpec, listener: socket.socket, client: socket.socket) -> None:
+        """Has the gadget's process run the session."""
+        try:
+            gadget = await GadgetLink.open(self.runtime_dir / GADGETS / f"{spec.gadget}.sock")
+        except OSError:
+            raise Unavailable(f"gadget {spec.gadget} does not run at the moment; try again") from None
+        try:
+            await gadget.ask("serve", (listener.fileno(), client.fileno()), spec=spec.to_json())
+        finally:
+            await gadget.close()
+
     async def adopt(self) -> list[SessionSpec]:
         """The sessions that an earlier daemon left running are ours from now on."""
         self.nursery.open()
         for path in sorted(self.directory.glob("*.sock")):
             try:
-                self._keep(await Link.open(path))
+                self._keep(await SessionLink.open(path))
             except (OSError, PeerError) as error:
                 # One that hangs is left alone: it may still serve its client, and its file names it.
                 if not isinstance(error, Timeout):
@@ -133,23 +152,23 @@ class Sessions:
         self._links.clear()
         await self.nursery.close()
 
-    def _link(self, session: str) -> Link:
+    def _link(self, session: str) -> SessionLink:
         try:
             return self._links[session]
         except KeyError:
             raise NotFound(f"no session {session!r}; `twinhub sessions` lists them") from None
 
-    def _keep(self, link: Link) -> None:
+    def _keep(self, link: SessionLink) -> None:
         self._links[link.spec.id] = link
         link.when_over(self._over)
 
-    def _over(self, link: Link) -> None:
+    def _over(self, link: SessionLink) -> None:
         del self._links[link.spec.id]
         task = asyncio.create_task(self._end(link), name=f"end of session {link.spec.id}")
         self._endings.add(task)
         task.add_done_callback(self._endings.discard)
 
-    async def _end(self, link: Link) -> None:
+    async def _end(self, link: SessionLink) -> None:
         """A dead worker's socket file is left behind; a direct session outlives it in the kernel."""
         link.path.unlink(missing_ok=True)
         reason = link.reason
@@ -167,6 +186,8 @@ class Sessions:
 
 def listen(path: Path) -> socket.socket:
     """A listening Unix socket that only its owner may use, from its first moment on."""
+    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+        raise UsageError(f"{path} is too long for a socket: a shorter name, or a shorter [paths] runtime")
     sock = socket.socket(socket.AF_UNIX)
     try:
         os.fchmod(sock.fileno(), 0o600)
@@ -178,9 +199,10 @@ def listen(path: Path) -> socket.socket:
     return sock
 
 
-async def _first_contact(path: Path, pid: int) -> Link:
+async def first_contact(kind: type[AnyLink], path: Path, pid: int, patience: float = PATIENCE) -> AnyLink:
+    """With a worker that was just started; one that cannot be talked to is killed."""
     try:
-        return await Link.open(path)
+        return await kind.open(path, patience)
     except BaseException:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -1,10 +1,15 @@
-"""Forks a worker for each session: `python -m appliance.sessions.nursery --fd N`.
+"""Forks the daemon's workers: `python -m appliance.sessions.nursery --fd N`.
 
-It has imported the workers' code once, so that a session starts within milliseconds and its process shares
-that memory. It lives as long as the other end of N, a SOCK_SEQPACKET pair: the daemon. The workers live on.
+It has imported their code once, so that they start within milliseconds and share that memory. It lives as
+long as the other end of N, a SOCK_SEQPACKET pair: the daemon. The workers live on.
 
-A request is `SessionSpec.to_json` with the descriptors of the listening control socket and the session's
-sockets; the answer is `{"pid": …}`, or `errors.describe`'s form.
+A request is `{kind of worker: what it is}` with descriptors, of which the first is its listening control
+socket; the answer is `{"pid": …}`, or `errors.describe`'s form.
+
+| kind | what it is | further descriptors |
+|---|---|---|
+| session | `SessionSpec.to_json` of a plugged-in device | the session's sockets |
+| gadget | `appliance.sessions.gadget.run`'s | |
 """
 
 from __future__ import annotations
@@ -17,15 +22,15 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
-from appliance.errors import TwinhubError, Unavailable, describe
-from appliance.sessions import software as software  # so that gadgets' workers share it too
+from appliance.errors import Unavailable, describe
+from appliance.sessions import gadget
+from appliance.sessions.control import REQUEST_LIMIT
 from appliance.sessions.state import SessionSpec, SessionState
 from appliance.sessions.worker import Worker
 
-REQUEST_LIMIT: Final = 128 << 10
 SOCKETS: Final = 3
 
 
@@ -35,34 +40,46 @@ def serve(daemon: socket.socket) -> None:
         request, fds, _, _ = socket.recv_fds(daemon, REQUEST_LIMIT, SOCKETS)
         if not request:
             return
+        ((kind, what),) = json.loads(request).items()
         try:
-            spec = SessionSpec.from_json(json.loads(request))
             if not (pid := os.fork()):
                 daemon.close()
-                work(spec, fds)
+                work(kind, what, fds)
             answer: dict[str, object] = {"pid": pid}
-        except TwinhubError as error:
-            answer = {**describe(error)}
         except OSError as error:
-            answer = {**describe(Unavailable(f"cannot start a process for the session: {error.strerror}"))}
+            answer = {**describe(Unavailable(f"cannot start a process for this: {error.strerror}"))}
         for fd in fds:
             os.close(fd)
         daemon.send(json.dumps(answer).encode())
 
 
-def work(spec: SessionSpec, fds: Sequence[int]) -> None:
-    """The forked process: be the session's worker, and exit."""
+def work(kind: str, what: Mapping[str, Any], fds: Sequence[int]) -> None:
+    """The forked process: be the worker, and exit."""
     code = 1
     try:
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        listener, *sockets = (socket.socket(fileno=fd) for fd in fds)
-        Worker(SessionState.begin(spec), listener, sockets).run()
+        KINDS[kind](what, [socket.socket(fileno=fd) for fd in fds])
         code = 0
     except BaseException:
-        logging.getLogger(__name__).exception("the worker of session %s failed", spec.id)
+        logging.getLogger(__name__).exception("the worker of %s %s failed", kind, what.get("name"))
     finally:
         os._exit(code)
+
+
+def run_session(spec: Mapping[str, Any], sockets: Sequence[socket.socket]) -> None:
+    listener, *others = sockets
+    Worker(SessionState.begin(SessionSpec.from_json(spec)), listener, others).run()
+
+
+def run_gadget(what: Mapping[str, Any], sockets: Sequence[socket.socket]) -> None:
+    gadget.run(what, *sockets)
+
+
+KINDS: Final[Mapping[str, Callable[[Mapping[str, Any], Sequence[socket.socket]], None]]] = {
+    "session": run_session,
+    "gadget": run_gadget,
+}
 
 
 def main() -> int:

@@ -8,10 +8,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-from appliance.errors import Unavailable, revive
-from appliance.sessions.state import SessionSpec
+from appliance.errors import Unavailable, UsageError, revive
+from appliance.sessions.control import REQUEST_LIMIT
 
 ANSWER_LIMIT: Final = 4096
 PATIENCE: Final = 10.0
@@ -26,17 +26,21 @@ class Nursery:
         self._sock: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
-    async def start(self, spec: SessionSpec, sockets: Sequence[socket.socket]) -> int:
-        """The pid of a new worker, which has its own copies of `sockets`: listener, client and what else."""
+    async def start(self, kind: str, what: dict[str, Any], sockets: Sequence[socket.socket]) -> int:
+        """The pid of a new worker, which has its own copies of `sockets`, its listener first."""
+        request = json.dumps({kind: what}).encode()
+        if len(request) > REQUEST_LIMIT:
+            raise UsageError(
+                f"this is larger than the {REQUEST_LIMIT >> 10} KiB that a worker is started with"
+            )
         async with self._turn:
             self.open()
-            request = json.dumps(spec.to_json()).encode()
             try:
                 async with asyncio.timeout(PATIENCE):
                     told = await self._ask(request, [sock.fileno() for sock in sockets])
             except (OSError, TimeoutError) as error:
                 await self.close()
-                raise Unavailable(f"the process that starts sessions failed: {error}; try again") from error
+                raise Unavailable(f"the process that starts workers failed: {error}; try again") from error
             except asyncio.CancelledError:
                 await self.close()  # so that the answer to this is not taken for the next one's
                 raise

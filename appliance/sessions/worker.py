@@ -1,7 +1,8 @@
-"""One process, one session: its sockets, its control socket, its end.
+"""A session and, for a device that is plugged in, the process that is its own.
 
 Started by the nursery, or by itself: `reexec` writes the session down and becomes newer code, with the same
-sockets (`python -m appliance.sessions.worker --state FD`).
+sockets (`python -m appliance.sessions.worker --state FD`). A gadget's session runs inside that gadget's
+process (appliance/sessions/gadget.py), which does not become newer code.
 """
 
 from __future__ import annotations
@@ -13,21 +14,17 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import Any, Final, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 from appliance import __version__
 from appliance.errors import ProtocolError, TwinhubError, Unavailable, UsageError, describe
 from appliance.loop import IN, Ended, Loop
-from appliance.sessions.control import LINE_LIMIT, Lines, Message, encode
+from appliance.sessions.control import Message
+from appliance.sessions.conversation import Connection, Conversation
 from appliance.sessions.direct import Direct
 from appliance.sessions.relayed import Relayed
 from appliance.sessions.state import VERSION, SessionState
-
-CONNECTIONS: Final = 8
-"""On the control socket at once; more wait in its backlog."""
 
 log = logging.getLogger(__name__)
 
@@ -50,124 +47,38 @@ class Become(Exception):
         self.python, self.asker = python, asker
 
 
-class Connection:
-    """Somebody on the control socket."""
+class Session:
+    """One client that uses one device: what moves the URBs, and who talks about it on its control socket.
 
-    def __init__(self, sock: socket.socket, rest: bytes = b"") -> None:
-        self.sock, self.lines = sock, Lines(rest)
-        self.fd: int | None = None
-        """passed along and not yet taken"""
-        sock.setblocking(False)
-
-    def receive(self) -> list[Message]:
-        """EOFError when they left, ProtocolError when they talk nonsense."""
-        data, fds, _, _ = socket.recv_fds(self.sock, LINE_LIMIT, 1)
-        for fd in fds:
-            self.drop_fd()
-            self.fd = fd
-        if not data:
-            raise EOFError
-        return self.lines.feed(data)
-
-    def take_fd(self) -> int:
-        if self.fd is None:
-            raise UsageError("capture needs a pipe or socket passed along with the request")
-        fd, self.fd = self.fd, None
-        return fd
-
-    def drop_fd(self) -> None:
-        if self.fd is not None:
-            os.close(self.fd)
-        self.fd = None
-
-    def close(self) -> None:
-        self.drop_fd()
-        self.sock.close()
-
-
-class Worker:
-    """Runs a session to its end."""
+    Handlers on the loop end it by raising Ended; whoever runs the loop then calls `end`.
+    """
 
     def __init__(
-        self, state: SessionState, listener: socket.socket, sockets: Sequence[socket.socket]
+        self,
+        loop: Loop,
+        state: SessionState,
+        listener: socket.socket,
+        carrier: Carrier,
+        connections: Iterable[Connection] = (),
     ) -> None:
-        self.spec, self.listener = state.spec, listener
-        self.loop = Loop()
-        self.carrier = carrier(self.loop, state, sockets)
-        self.connections: list[Connection] = []
-        listener.setblocking(False)
-        self.loop.watch(listener.fileno(), IN, self.on_listener)
+        self.loop, self.spec, self.carrier = loop, state.spec, carrier
+        operations = {
+            "describe": self.describe,
+            "stats": self.stats,
+            "kick": self.kick,
+            "capture": self.capture,
+            "local": self.local,
+            "reexec": self.reexec,
+        }
+        self.conversation = Conversation(loop, listener, operations, connections)
 
-    def run(self) -> None:
-        """Returns when the session has ended and everything is closed."""
-        signal.signal(signal.SIGTERM, _terminate)
-        reason = "the worker failed"
-        try:
-            reason = self.serve()
-        finally:
-            log.info("session %s (%s for %s) ended: %s", self.spec.id, self.spec.name, self.spec.peer, reason)
-            self.close(reason)
-
-    def serve(self) -> str:
-        while True:
-            try:
-                self.loop.run()
-            except Ended as end:
-                return str(end)
-            except ProtocolError as error:
-                return f"the protocol was broken: {error}"
-            except Become as wish:
-                self.become(wish)
-
-    def close(self, reason: str) -> None:
+    def end(self, reason: str) -> None:
+        log.info("session %s (%s for %s) ended: %s", self.spec.id, self.spec.name, self.spec.peer, reason)
         self.carrier.close()
-        Path(self.listener.getsockname()).unlink(missing_ok=True)
-        for sock in (*self.carrier.sockets(), self.listener):
+        for sock in self.carrier.sockets():
+            self.loop.forget(sock.fileno())
             sock.close()
-        for connection in self.connections:
-            self.tell(connection, {"event": "end", "reason": reason})
-            connection.close()
-        self.loop.close()
-
-    def on_listener(self, events: int) -> None:
-        self.welcome(Connection(self.listener.accept()[0]))
-
-    def welcome(self, connection: Connection) -> None:
-        self.connections.append(connection)
-        self.loop.watch(connection.sock.fileno(), IN, lambda _: self.on_connection(connection))
-        if len(self.connections) == CONNECTIONS:
-            self.loop.want(self.listener.fileno(), 0)
-
-    def leave(self, connection: Connection) -> None:
-        self.loop.forget(connection.sock.fileno())
-        self.connections.remove(connection)
-        connection.close()
-        self.loop.want(self.listener.fileno(), IN)
-
-    def on_connection(self, connection: Connection) -> None:
-        try:
-            for message in connection.receive():
-                if (answer := self.answer(message, connection)) is not None:
-                    self.tell(connection, answer)
-        except (EOFError, ProtocolError, OSError):
-            self.leave(connection)
-
-    def tell(self, connection: Connection, message: Message) -> None:
-        try:
-            connection.sock.sendall(encode(message))
-        except OSError:  # who does not read is not waited for, and may be gone already
-            with suppress(OSError):
-                connection.sock.shutdown(socket.SHUT_RDWR)
-
-    def answer(self, message: Message, connection: Connection) -> Message | None:
-        try:
-            operation = OPERATIONS.get(str(message.get("op")))
-            if operation is None:
-                raise UsageError(f"no operation {message.get('op')!r}; there are {', '.join(OPERATIONS)}")
-            result = operation(self, message, connection)
-        except TwinhubError as error:
-            return describe(error)
-        return None if result is None else {"ok": result}
+        self.conversation.close(reason)
 
     def describe(self, message: Message, connection: Connection) -> Message:
         return {"spec": self.spec.to_json(), "version": __version__, "pid": os.getpid()}
@@ -176,11 +87,11 @@ class Worker:
         return self.carrier.stats()
 
     def kick(self, message: Message, connection: Connection) -> Message:
-        self.tell(connection, {"ok": True})
+        connection.tell({"ok": True})
         raise Ended(f"kicked: {message.get('reason', 'no reason given')}")
 
     def capture(self, message: Message, connection: Connection) -> bool:
-        fd = connection.take_fd()
+        (fd,) = connection.take_fds("a pipe or socket")
         try:
             self.carrier.record(fd)
         except TwinhubError:
@@ -189,10 +100,7 @@ class Worker:
         return True
 
     def local(self, message: Message, connection: Connection) -> bool:
-        given = message.get("input")
-        if not isinstance(given, dict):
-            raise UsageError("local needs an input: a JSON object with one key that names it")
-        self.carrier.local(given)
+        self.carrier.local(input_of(message))
         return True
 
     def reexec(self, message: Message, connection: Connection) -> None:
@@ -211,48 +119,83 @@ class Worker:
             if os.waitpid(pid, 0)[1] == 0:
                 raise Become(python, connection)
             problem = Unavailable(f"the code of {python} cannot take this session over; it goes on here")
-            self.tell(connection, describe(problem))
+            connection.tell(describe(problem))
 
         self.loop.watch(pidfd, IN, tried)
 
+
+def input_of(message: Message) -> dict[str, Any]:
+    given = message.get("input")
+    if not isinstance(given, dict):
+        raise UsageError("local needs an input: a JSON object with one key that names it")
+    return given
+
+
+class Worker:
+    """A process that runs one session to its end."""
+
+    def __init__(
+        self,
+        state: SessionState,
+        listener: socket.socket,
+        sockets: Sequence[socket.socket],
+        connections: Iterable[Connection] = (),
+    ) -> None:
+        self.loop = Loop()
+        self.session = Session(self.loop, state, listener, carrier(self.loop, state, sockets), connections)
+
+    def run(self) -> None:
+        """Returns when the session has ended and everything is closed."""
+        signal.signal(signal.SIGTERM, _terminate)
+        reason = "the worker failed"
+        try:
+            reason = self.serve()
+        finally:
+            self.session.end(reason)
+            self.loop.close()
+
+    def serve(self) -> str:
+        while True:
+            try:
+                return why_ended(self.loop)
+            except Become as wish:
+                self.become(wish)
+
     def become(self, wish: Become) -> None:
         """Does not return, save by an error that is told to who asked."""
-        sockets = [self.listener, *self.carrier.sockets(), *(c.sock for c in self.connections)]
+        session, conversation = self.session, self.session.conversation
+        sockets, connections = session.carrier.sockets(), conversation.connections
         written = {
-            "state": self.carrier.freeze().to_json(),
-            "listener": self.listener.fileno(),
-            "sockets": [sock.fileno() for sock in self.carrier.sockets()],
-            "connections": [[c.sock.fileno(), c.lines.rest.decode("latin-1")] for c in self.connections],
+            "state": session.carrier.freeze().to_json(),
+            "listener": conversation.listener.fileno(),
+            "sockets": [sock.fileno() for sock in sockets],
+            "connections": [[c.sock.fileno(), c.lines.rest.decode("latin-1")] for c in connections],
             "asker": wish.asker.sock.fileno(),
         }
         file = os.memfd_create("session")
         os.write(file, json.dumps(written).encode())
-        for fd in (file, *(sock.fileno() for sock in sockets)):
-            os.set_inheritable(fd, True)
+        for sock in (conversation.listener, *sockets, *(connection.sock for connection in connections)):
+            os.set_inheritable(sock.fileno(), True)
+        os.set_inheritable(file, True)
         os.execv(wish.python, [wish.python, "-m", __spec__.name, "--state", str(file)])
 
 
-OPERATIONS: Final[dict[str, Callable[[Worker, Message, Connection], Any]]] = {
-    "describe": Worker.describe,
-    "stats": Worker.stats,
-    "kick": Worker.kick,
-    "capture": Worker.capture,
-    "local": Worker.local,
-    "reexec": Worker.reexec,
-}
+def why_ended(loop: Loop) -> str:
+    """Runs the loop until the session has ended."""
+    try:
+        loop.run()
+    except Ended as end:
+        return str(end)
+    except ProtocolError as error:
+        return f"the protocol was broken: {error}"
 
 
 def carrier(loop: Loop, state: SessionState, sockets: Sequence[socket.socket]) -> Carrier:
-    """What moves the URBs of this kind of session; `sockets`: the client's and, relayed, the stub pair's."""
-    if state.spec.kind == "relayed":
-        client, stub = sockets
-        return Relayed(loop, state, client, stub)
+    """What moves the URBs of a plugged-in device; `sockets`: the client's and, relayed, the stub pair's."""
     if state.spec.kind == "direct":
         return Direct(loop, state, *sockets)
-    # Gadgets bring much code that the other kinds, exec'd anew, can do without.
-    from appliance.sessions.software import Software
-
-    return Software(loop, state, *sockets)
+    client, stub = sockets
+    return Relayed(loop, state, client, stub)
 
 
 def _terminate(*_: object) -> None:
@@ -269,12 +212,12 @@ def resume(file: int) -> None:
     for fd in fds:
         os.set_inheritable(fd, False)
     listener = socket.socket(fileno=left["listener"])
-    worker = Worker(state, listener, [socket.socket(fileno=fd) for fd in left["sockets"]])
-    for fd, rest in left["connections"]:
-        connection = Connection(socket.socket(fileno=fd), rest.encode("latin-1"))
-        worker.welcome(connection)
-        if fd == left["asker"]:
-            worker.tell(connection, {"ok": __version__})
+    connections = [
+        Connection(socket.socket(fileno=fd), rest.encode("latin-1")) for fd, rest in left["connections"]
+    ]
+    sockets = [socket.socket(fileno=fd) for fd in left["sockets"]]
+    worker = Worker(state, listener, sockets, connections)
+    next(c for c in connections if c.sock.fileno() == left["asker"]).tell({"ok": __version__})
     worker.run()
 
 

@@ -43,7 +43,6 @@ def test_an_empty_file_is_safe_and_complete() -> None:
 
 def test_every_section_is_read() -> None:
     made = parse("""
-        gadgets.keyboards = 3
         [listen]
         addresses = ["0.0.0.0", "::"]
         port = 0
@@ -64,6 +63,13 @@ def test_every_section_is_read() -> None:
         [log]
         level = "debug"
         format = "json"
+        [[gadget]]
+        definition = "keyboard"
+        count = 3
+        [[gadget]]
+        definition = "kiosk.toml"
+        take_over = "anyone"
+        idle = 0
         [[share]]
         hub = "1-1"
         [[share]]
@@ -74,7 +80,10 @@ def test_every_section_is_read() -> None:
     assert (made.limits.handshake, made.limits.answer, made.limits.half_open) == (2.0, 10.0, 8)
     assert made.paths == Paths(Path("/tmp/run"), Path("/tmp/state"), "root")
     assert (made.log.level, made.log.format) == ("debug", "json")
-    assert made.gadgets == ("keyboard", "keyboard-2", "keyboard-3")
+    assert [(g.names, g.definition, g.options.take_over, g.options.idle_seconds) for g in made.gadgets] == [
+        (("keyboard", "keyboard-2", "keyboard-3"), "keyboard", "never", 60.0),
+        (("kiosk",), Path.cwd() / "kiosk.toml", "anyone", None),
+    ]
     assert [(r.id, r.options.mode, r.options.idle_seconds) for r in made.rules] == [
         ("config-1", "direct", 60.0),
         ("config-2", "relayed", 60.0),
@@ -101,8 +110,16 @@ def test_every_section_is_read() -> None:
         ('[paths]\nuser = "nobody at all"', "wanted the name of a user of this machine"),
         ('[log]\nlevel = "loud"', 'found "loud", wanted one of "debug", "info", "warning", "error"'),
         ('[sessions]\nmode = "fast"', 'wanted one of "relayed", "direct"'),
-        ("[gadgets]\nkeybords = 1", "did you mean 'keyboards'?"),
-        ("[gadgets]\nkeyboards = true", "found true, wanted a whole number from 0 to 64"),
+        (
+            "[[gadget]]\ndefinitoin = 'x'",
+            "line 2: [[gadget]] definitoin: unknown key; did you mean 'definition'?",
+        ),
+        ("[[gadget]]\ncount = 1", "[[gadget]] definition: is missing; wanted a gadget of the catalogue, or"),
+        ("[[gadget]]\ndefinition = 'a'\ncount = true", "found true, wanted a whole number from 1 to 64"),
+        ("[[gadget]]\ndefinition = 'a b'", "'a b' cannot name a gadget; wanted a name of at most 31"),
+        ("[[gadget]]\ndefinition = {}", "found a table, wanted a text"),
+        ("[[gadget]]\ndefinition = 'a'\n" * 2, "line 3: [[gadget]] name: there is another 'a' further up"),
+        ("gadget = 3", "line 1: gadget: found 3, wanted [[gadget]] above each gadget"),
         ("listen = 3", "line 1: listen: found 3, wanted the section [listen]"),
         ("[share]\nany = true", 'line 1: share: found {"any": true}, wanted [[share]] above each rule'),
         (

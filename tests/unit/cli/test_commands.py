@@ -238,7 +238,7 @@ def test_a_file_that_cannot_be_written_is_named(
 
 def test_a_configuration_is_checked(twinhub: Twinhub, tmp_path: Path) -> None:
     file = tmp_path / "twinhub.toml"
-    file.write_text('[gadgets]\nkeyboards = 1\n[[share]]\nserial = "A7B3"\n')
+    file.write_text('[[gadget]]\ndefinition = "keyboard"\n[[share]]\nserial = "A7B3"\n')
     assert twinhub("check-config", str(file)).out == (
         f"{file} is fine.\n"
         "  listens  127.0.0.1, ::1 port 3240, for this machine only\n"

@@ -113,7 +113,7 @@ async def test_adopted_workers_of_another_version_become_ours(
 ) -> None:
     house.restart()
     older, ours, stubborn = (
-        SessionSpec(id, id, "gadget", "10.0.0.1:1", 0.0) for id in ("older", "ours", "stubborn")
+        SessionSpec(id, id, "relayed", "10.0.0.1:1", 0.0) for id in ("older", "ours", "stubborn")
     )
     house.sessions.adoptable = [older, ours, stubborn]
     house.sessions.versions = {"older": "0.0.1", "ours": __version__, "stubborn": "0.0.1"}

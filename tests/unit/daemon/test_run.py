@@ -34,7 +34,9 @@ def config(tmp_path: Path) -> Config:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     listen = f'[listen]\naddresses = ["127.0.0.1"]\nport = {port}\n'
-    return configuration(tmp_path, f"{listen}[status]\nport = 0\n[gadgets]\nkeyboards = 2")
+    return configuration(
+        tmp_path, f'{listen}[status]\nport = 0\n[[gadget]]\ndefinition = "keyboard"\ncount = 2'
+    )
 
 
 @asynccontextmanager

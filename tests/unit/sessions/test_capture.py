@@ -164,7 +164,8 @@ async def test_a_reader_that_leaves_ends_the_capture_and_not_the_session(house: 
 
 
 async def test_a_gadget_can_be_captured_too(house: House) -> None:
-    client = await house.start(kind="gadget", gadget="keyboard", busid="", descriptors=b"")
+    await house.add("keyboard")
+    client = await house.attach("keyboard")
     async with house.sessions.capture("s1") as chunks:
         client.sock.sendall(submit(900, 0x00, setup=bytes.fromhex("0009010000000000")))
         client.sock.recv(48)

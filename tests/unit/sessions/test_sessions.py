@@ -273,7 +273,8 @@ async def test_a_direct_session_whose_worker_died_is_ended_in_the_kernel(house: 
 
 
 async def keyboard(house: House) -> Client:
-    client = await house.start(kind="gadget", gadget="keyboard", busid="", descriptors=b"")
+    await house.add("keyboard")
+    client = await house.attach("keyboard")
     client.sock.sendall(submit(900, 0x00, setup=bytes.fromhex("0009010000000000")))
     client.sock.recv(48)
     return client

@@ -1,0 +1,210 @@
+"""Gadget: software devices, in a running daemon or by themselves."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+from appliance.cli.command import Command, add_common, daemon, show, show_line
+from appliance.cli.gadget_words import event_text, functions_text, gadget_text, ids_of, input_of
+from appliance.cli.text import table
+from appliance.exports.gadgets import is_path
+
+Json = dict[str, Any]
+
+
+def add(args: Namespace) -> None:
+    made = daemon(args).post("/api/gadgets/add", {"gadget": table_of(args), "keep": True})
+    show(args, made, "".join(f"Gadget {each['name']} runs; `twinhub list` shows it.\n" for each in made))
+
+
+def remove(args: Namespace) -> None:
+    client = daemon(args)
+    for name in args.names:
+        client.post("/api/gadgets/remove", {"name": name})
+    show(args, {"removed": args.names}, "".join(f"Gadget {name} is gone.\n" for name in args.names))
+
+
+def list_all(args: Namespace) -> None:
+    if args.catalogue:
+        from appliance.daemon.gadgets import catalogue_told
+
+        ready = catalogue_told()
+        rows = ((each["name"], functions_text(each["definition"])) for each in ready)
+        show(args, ready, table(("NAME", "FUNCTIONS"), rows, "The catalogue is empty."))
+        return
+    told = daemon(args).get("/api/gadgets")
+    lines = (
+        (
+            each["name"],
+            "runs" if each["pid"] else "does not run",
+            each["source"],
+            ids_of(each["portrait"]),
+            (each["portrait"] or {}).get("speed"),
+            functions_text(each["definition"]),
+            each["problem"],
+        )
+        for each in told
+    )
+    header = ("NAME", "STATE", "FROM", "ID", "SPEED", "FUNCTIONS", "PROBLEM")
+    show(args, told, table(header, lines, "There are no gadgets; `twinhub gadget add NAME` makes one."))
+
+
+def show_one(args: Namespace) -> None:
+    told = daemon(args).get("/api/gadgets/show", name=args.name)
+    show(args, told, gadget_text(told))
+
+
+def send(args: Namespace) -> None:
+    client = daemon(args)
+    given = input_of(args.words, client.get("/api/gadgets/show", name=args.name)["portrait"] or {})
+    show(args, client.post("/api/local", {"export": args.name, "input": given}), "")
+
+
+def events(args: Namespace) -> None:
+    with daemon(args).lines("/api/gadgets/events", name=args.name) as told:
+        for event in told:
+            show_line(args, event, event_text(event))
+
+
+def table_of(args: Namespace) -> Json:
+    """As `[[gadget]]` has it, with the definition itself in place of a file, which the daemon may not see."""
+    given = {key: getattr(args, key, None) for key in ("name", "count", "allow", "take_over")}
+    return {**definition_of(args.what), **{key: value for key, value in given.items() if value is not None}}
+
+
+def definition_of(what: str) -> Json:
+    """{"definition", "name"} of a file or of the catalogue."""
+    from appliance.exports.definitions import resolve
+    from gadgets.usb.records import to_plain
+
+    definition = resolve(Path(what) if is_path(what) or Path(what).is_file() else what)
+    return {"definition": to_plain(definition), "name": definition.name}
+
+
+def run(args: Namespace) -> None:
+    from appliance.cli.gadget_run import run
+
+    run(args, table_of(args))
+
+
+# What can be said
+
+
+def run_arguments(parser: ArgumentParser) -> None:
+    what_arguments(parser)
+    parser.add_argument(
+        "--port",
+        type=int,
+        metavar="PORT",
+        help="where to serve it without a daemon (default 3240, or a free one)",
+    )
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    what_arguments(parser)
+    parser.add_argument("--count", type=int, metavar="N", help="how many: NAME, NAME-2 and so on (default 1)")
+
+
+def what_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("what", metavar="FILE|NAME", help="a file (.toml, .py), or a gadget of the catalogue")
+    parser.add_argument("--name", metavar="NAME", help="to offer it under (default: its own)")
+    parser.add_argument("--allow", action="append", metavar="NETWORK", help="who may use it (default: all)")
+    parser.add_argument("--take-over", metavar="WHO", help="who may take it over: never, same-host, anyone")
+
+
+def names_argument(parser: ArgumentParser) -> None:
+    parser.add_argument("names", nargs="+", metavar="NAME", help="of a gadget that was added")
+
+
+def name_argument(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="of a gadget")
+
+
+def list_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--catalogue", action="store_true", help="those that are ready to be added by name")
+
+
+def send_arguments(parser: ArgumentParser) -> None:
+    name_argument(parser)
+    parser.add_argument(
+        "words",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help='the input first; or a JSON object, which "-" reads',
+    )
+
+
+BELOW = {
+    "run": Command(
+        run,
+        run_arguments,
+        "Runs a gadget until Ctrl-C and tells what happens to it. It needs neither root nor a daemon: "
+        "without one it serves the gadget on loopback by itself; in a running daemon the gadget is there for "
+        "that time.",
+        "twinhub gadget run keyboard\n  twinhub gadget run kiosk.toml --name kiosk",
+    ),
+    "add": Command(
+        add,
+        add_arguments,
+        "Adds a gadget to the running daemon, which remembers it over restarts.",
+        "twinhub gadget add disk.toml --name stick\n  twinhub gadget add keyboard --count 64",
+    ),
+    "remove": Command(
+        remove, names_argument, "Ends a gadget that was added, and forgets it.", "twinhub gadget remove stick"
+    ),
+    "list": Command(
+        list_all,
+        list_arguments,
+        "Lists the gadgets there are, or those that are ready to be added.",
+        "twinhub gadget list --catalogue",
+    ),
+    "show": Command(
+        show_one,
+        name_argument,
+        "Shows a gadget: its functions, where its pty or port is, the inputs it takes, its descriptors.",
+        "twinhub gadget show keyboard",
+    ),
+    "send": Command(
+        send,
+        send_arguments,
+        "Does something at the gadget itself: types text, moves a mouse, inserts a disk. `gadget show` "
+        "prints what it takes. Where several functions take it, function=LABEL picks one.",
+        "twinhub gadget send keyboard type_text='Hello' layout=de\n"
+        '  twinhub gadget send keyboard \'{"type_text": "Hello"}\'',
+    ),
+    "events": Command(
+        events,
+        name_argument,
+        "Tells what happens to a gadget, as it happens; --json gives an object a line.",
+        "twinhub gadget events keyboard",
+    ),
+}
+
+
+def arguments(parser: ArgumentParser) -> None:
+    commands = parser.add_subparsers(metavar="WHAT", required=True)
+    for name, command in BELOW.items():
+        below = commands.add_parser(
+            name,
+            help=command.about.split(". ")[0].rstrip("."),
+            description=fill(command.about, 100),
+            epilog=f"example:\n  {command.example}",
+            formatter_class=RawDescriptionHelpFormatter,
+        )
+        command.arguments(below)
+        add_common(below)
+        below.set_defaults(run=command.run)
+
+
+COMMANDS = {
+    "gadget": Command(
+        run,
+        arguments,
+        "Software devices: keyboards, disks, serial ports and whatever you define, as real to a client as if "
+        "they were plugged in.",
+        "twinhub gadget run keyboard",
+    )
+}

@@ -1,0 +1,28 @@
+"""What a gadget is, from each of the ways to say it. Apart from gadgets.py, since it needs all classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from appliance.errors import NotFound
+from appliance.explain import did_you_mean
+from gadgets.definition import Definition, catalogue, load
+from gadgets.usb.records import from_plain
+
+
+def resolve(given: str | Path | Mapping[str, Any]) -> Definition:
+    """Of the catalogue, a file, or plain values. UsageError for what makes no sense, with file and line."""
+    if isinstance(given, Path):
+        return load(given.resolve())
+    if isinstance(given, str):
+        return of_catalogue(given)
+    return from_plain(Definition, given, "definition")
+
+
+def of_catalogue(name: str) -> Definition:
+    ready = catalogue()
+    if name not in ready:
+        raise NotFound(f"the catalogue has no gadget {name!r}{did_you_mean(name, ready)}")
+    return ready[name]

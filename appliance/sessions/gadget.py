@@ -1,0 +1,159 @@
+"""The process of one software gadget, forked by the nursery: its device, its companions, and its client.
+
+It lives as long as the gadget is defined, so its pty, its medium and its state outlive a client's session and
+the daemon. A session inside it looks from outside like any other: it has its own control socket.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from appliance import __version__
+from appliance.errors import Busy, TwinhubError, describe
+from appliance.loop import Loop
+from appliance.sessions.control import Message
+from appliance.sessions.conversation import Connection, Conversation
+from appliance.sessions.portrait import portrait
+from appliance.sessions.running import Running
+from appliance.sessions.software import Software
+from appliance.sessions.state import SessionSpec, SessionState
+from appliance.sessions.worker import Session, input_of, why_ended
+from gadgets.definition import Definition
+from gadgets.usb.device import Told
+from gadgets.usb.records import from_plain, snake, to_plain
+
+PATIENCE: Final = 10.0
+"""Seconds for who started us to ask how it went, on a slow machine."""
+
+log = logging.getLogger(__name__)
+
+
+class Stopped(Exception):
+    """The gadget is no more; the message says why."""
+
+
+class GadgetProcess:
+    """Runs a gadget until it is stopped. Its name need not be its definition's: there may be several."""
+
+    def __init__(
+        self, name: str, definition: Definition, listener: socket.socket, asking: Connection
+    ) -> None:
+        self.name, self.definition = name, definition
+        self.loop = Loop()
+        self.followers: list[Connection] = []
+        self.session: Session | None = None
+        self.running = Running(self.loop, definition.build(), self.listen)
+        operations = {
+            "describe": self.describe,
+            "stats": self.stats,
+            "local": self.local,
+            "events": self.events,
+            "serve": self.serve,
+            "stop": self.stop,
+        }
+        self.conversation = Conversation(self.loop, listener, operations, [asking])
+
+    def run(self) -> None:
+        """Returns when it was stopped and everything is closed."""
+        signal.signal(signal.SIGTERM, _terminate)
+        reason = "the gadget's process failed"
+        try:
+            while True:
+                self.end_session(why_ended(self.loop))
+        except Stopped as stop:
+            reason = str(stop)
+        finally:
+            self.end_session(reason)
+            self.running.close()
+            self.conversation.close(reason)
+            self.loop.close()
+
+    def end_session(self, reason: str) -> None:
+        session, self.session = self.session, None
+        if session:
+            session.end(reason)
+            self.tell("", "detached", {"client": session.spec.peer, "reason": reason})
+
+    def listen(self, told: Told) -> None:
+        if self.followers:
+            self.tell(told.function, snake(type(told.event).__name__), to_plain(told.event))
+
+    def tell(self, function: str, kind: str, fields: Mapping[str, Any]) -> None:
+        about = {"gadget": self.name, "function": function, "kind": kind, "fields": fields}
+        event = {"event": "told", "time": time.time(), **about}
+        self.followers = [each for each in self.followers if each in self.conversation.connections]
+        for follower in self.followers:
+            follower.tell(event)
+
+    # What it is asked
+
+    def describe(self, message: Message, connection: Connection) -> Message:
+        return {
+            "name": self.name,
+            "version": __version__,
+            "pid": os.getpid(),
+            "definition": to_plain(self.definition),
+            "portrait": portrait(self.running.gadget),
+        }
+
+    def stats(self, message: Message, connection: Connection) -> Message:
+        return {
+            "session": self.session.spec.id if self.session else None,
+            "companions": {
+                label: [companion.stats() for companion in companions]
+                for label, companions in self.running.companions.items()
+                if companions
+            },
+        }
+
+    def local(self, message: Message, connection: Connection) -> bool:
+        self.running.local_plain(input_of(message))
+        return True
+
+    def events(self, message: Message, connection: Connection) -> bool:
+        self.followers.append(connection)
+        return True
+
+    def serve(self, message: Message, connection: Connection) -> bool:
+        fds = connection.take_fds("the session's listening control socket", "the client's socket")
+        listener, client = (socket.socket(fileno=fd) for fd in fds)
+        try:
+            if self.session:
+                raise Busy(f"{self.name} is in use by {self.session.spec.peer}")
+            state = SessionState.begin(SessionSpec.from_json(message["spec"]))
+            carrier = Software(state, client, self.running)
+        except TwinhubError:
+            listener.close()
+            client.close()
+            raise
+        self.session = Session(self.loop, state, listener, carrier)
+        self.tell("", "attached", {"client": state.spec.peer})
+        return True
+
+    def stop(self, message: Message, connection: Connection) -> Message:
+        connection.tell({"ok": True})
+        raise Stopped(str(message.get("reason", "the gadget was stopped")))
+
+
+def _terminate(*_: object) -> None:
+    raise Stopped("the gadget's process was told to stop")
+
+
+def run(given: Mapping[str, Any], listener: socket.socket) -> None:
+    """What the nursery forks: `given` is {"name", "definition": as plain values}. Who had it forked asks at
+    once how it went: without that there is nobody who wants it."""
+    listener.settimeout(PATIENCE)
+    asking = Connection(listener.accept()[0])
+    try:
+        process = GadgetProcess(given["name"], from_plain(Definition, given["definition"]), listener, asking)
+    except TwinhubError as error:
+        log.error("there is no gadget %s: %s", given["name"], error)
+        asking.tell(describe(error))
+    else:
+        process.run()

@@ -1,0 +1,139 @@
+"""A software device that is switched on: it, its companions, its timer, and the client it has at the moment.
+
+The one place where inputs reach the device, one after the other: what they complete goes to the client, what
+they tell goes to the companions and to whoever listens. Nothing is polled: one alarm serves the device's
+ticks and the client's idle release.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from appliance.loop import Loop
+from appliance.usbip.wire import Unlink
+from gadgets.definition import Gadget
+from gadgets.usb.companion import Companion
+from gadgets.usb.device import BusEvent, Device, To, Told
+from gadgets.usb.urb import Completion, Urb
+
+
+class Host(Protocol):
+    """The client's side."""
+
+    def submitted(self, urb: Urb) -> None: ...
+    def complete(self, completions: Iterable[Completion]) -> None: ...
+    def unlinked(self, unlink: Unlink, cancelled: bool) -> None: ...
+    def flush(self) -> None:
+        """Send what is to be sent. Never raises: a client that has gone is seen by the loop."""
+
+    def idle_at(self) -> int | None:
+        """When it is to be released unless something moves, monotonic ns."""
+
+    def release(self) -> None:
+        """That moment has come: raises Ended."""
+
+
+class Running:
+    """`listen` hears all that is told; events of a function go to its companions first."""
+
+    def __init__(self, loop: Loop, gadget: Gadget, listen: Callable[[Told], None]) -> None:
+        self.loop, self.gadget, self.listen = loop, gadget, listen
+        self.device: Device = gadget.device
+        self.host: Host | None = None
+        self.acting = False
+        self.companions: dict[str, Sequence[Companion]] = {}
+        for function in gadget.functions:
+            self.companions[function.label] = function.companions
+            for companion in self.companions[function.label]:
+                companion.start(loop, partial(self.give, function.label))
+        self.arm()
+
+    # Inputs
+
+    def attach(self, host: Host) -> None:
+        self.host = host
+        self.act(self.device.bus(BusEvent.ATTACH))
+
+    def detach(self) -> None:
+        """What it completes now has nobody to go to."""
+        self.device.bus(BusEvent.DETACH)
+        self.host = None
+        self.act(())
+
+    def take(self, events: Iterable[Urb | Unlink]) -> None:
+        """What the client sent, in its order; the answers go out together."""
+        assert self.host
+        self.acting = True
+        try:
+            for event in events:
+                if isinstance(event, Urb):
+                    self.host.submitted(event)
+                    self.host.complete(self.device.submit(event))
+                    self.tell()
+                else:
+                    self.host.unlinked(event, self.device.unlink(event.number))
+        finally:
+            self.acting = False
+        self.act(())
+
+    def give(self, function: str, input: object) -> None:
+        """A companion's input to its function."""
+        self.local(To(function, input))
+
+    def local(self, input: object) -> None:
+        """Raises the TwinhubError with which the device refuses it."""
+        self.act(self.device.local(input))
+
+    def local_plain(self, given: Mapping[str, Any]) -> None:
+        """`{"type_text": "hello", "layout": "de"}`. Raises UsageError for what the device does not take."""
+        self.local(self.gadget.input(given))
+
+    def on_time(self) -> None:
+        now = time.monotonic_ns()
+        if self.host and is_due(self.host.idle_at(), now):
+            self.host.release()
+        if is_due(self.device.wake_at, now):
+            self.act(self.device.tick(now))
+        else:
+            self.arm()
+
+    # What follows from them
+
+    def act(self, completions: Iterable[Completion]) -> None:
+        """After an input. What a companion puts in while it hears of another is part of that one's turn."""
+        if self.host:
+            self.host.complete(completions)
+        if self.acting:
+            return
+        self.acting = True
+        try:
+            self.tell()
+        finally:
+            self.acting = False
+        if self.host:
+            self.host.flush()
+        self.arm()
+
+    def tell(self) -> None:
+        while events := self.device.take_events():
+            for told in events:
+                for companion in self.companions.get(told.function, ()):
+                    companion.hear(told.event)
+                self.listen(told)
+
+    def arm(self) -> None:
+        moments = (self.device.wake_at, self.host.idle_at() if self.host else None)
+        due = min((at for at in moments if at is not None), default=None)
+        self.loop.at(due or 0, None if due is None else self.on_time)
+
+    def close(self) -> None:
+        for companions in self.companions.values():
+            for companion in companions:
+                companion.close()
+
+
+def is_due(at: int | None, now: int) -> bool:
+    return at is not None and now >= at
