@@ -26,11 +26,21 @@ KINDS: dict[str, str] = {
     "media-keys": "gadgets.hid.media_keys:MediaKeys",
     "hid": "gadgets.hid.custom:Custom",
     "fido": "gadgets.hid.fido:Fido",
+    "disk": "gadgets.storage.function:Disk",
     "source-sink": "gadgets.testdevice.sourcesink:SourceSink",
     "loopback": "gadgets.testdevice.loopback:Loopback",
     "raw": "gadgets.usb.raw:Raw",
     "winusb": "gadgets.usb.microsoft:WinUsb",
     "webusb": "gadgets.usb.webusb:WebUsb",
+    "kernel:ncm": "gadgets.udc.kernel:Ncm",
+    "kernel:ecm": "gadgets.udc.kernel:Ecm",
+    "kernel:rndis": "gadgets.udc.kernel:Rndis",
+    "kernel:acm": "gadgets.udc.kernel:Acm",
+    "kernel:mass_storage": "gadgets.udc.kernel:MassStorage",
+    "kernel:midi": "gadgets.udc.kernel:Midi",
+    "kernel:uac1": "gadgets.udc.kernel:Uac1",
+    "kernel:uac2": "gadgets.udc.kernel:Uac2",
+    "kernel:uvc": "gadgets.udc.kernel:Uvc",
 }
 
 

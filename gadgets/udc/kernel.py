@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from appliance.errors import Refused
 from gadgets.usb.configuration import AlternateSetting
@@ -44,7 +44,13 @@ class KernelFunction(Function):
 def written(attributes: Mapping[str, Value]) -> dict[str, str]:
     """As configfs reads them; None and empty texts are not written."""
     given = {name: value for name, value in attributes.items() if value is not None and value != ""}
-    return {name: str(int(value)) if isinstance(value, bool) else str(value) for name, value in given.items()}
+    return {name: _text(value) for name, value in given.items()}
+
+
+def _text(value: Value) -> str:
+    if isinstance(value, Path):
+        return str(value.absolute())
+    return str(int(value)) if isinstance(value, bool) else str(value)
 
 
 class _Ethernet(KernelFunction):
@@ -197,6 +203,3 @@ class Uvc(KernelFunction):
             **{f"streaming/class/{speed}/h": "streaming/header/h" for speed in ("fs", "hs", "ss")},
             **{f"control/class/{speed}/h": "control/header/h" for speed in ("fs", "ss")},
         }
-
-
-DRIVERS: Final = (Ncm, Ecm, Rndis, Acm, MassStorage, Midi, Uac1, Uac2, Uvc)

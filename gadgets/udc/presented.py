@@ -37,9 +37,16 @@ class Presented:
     """`source` None: the gadget consists of the kernel's functions alone, and nothing is to be done."""
 
     def __init__(
-        self, loop: Loop, gadget: Gadget, source: Source | None, cable: Cable, listen: Callable[[Told], None]
+        self,
+        loop: Loop,
+        gadget: Gadget,
+        source: Source | None,
+        cable: Cable,
+        listen: Callable[[Told], None],
+        udc: str = "",
     ) -> None:
         self.loop, self.gadget, self.source, self.cable, self.listen = loop, gadget, source, cable, listen
+        self.udc = udc
         self.companions = gadget.companions
         for label, companions in self.companions.items():
             for companion in companions:
@@ -50,7 +57,7 @@ class Presented:
         self.act(())
 
     def run(self) -> None:
-        """Until something is raised: by a signal's handler, by `Loop.stop`…"""
+        """Until something is raised, by a signal's handler for one."""
         self.loop.run()
 
     def local(self, input: object) -> None:

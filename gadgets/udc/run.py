@@ -72,7 +72,7 @@ def present(
         loop = Loop()
         stack.callback(loop.close)
         cable = ConfigfsCable(configfs, name, chosen.name)
-        presented = Presented(loop, gadget, source, cable, listen)
+        presented = Presented(loop, gadget, source, cable, listen, chosen.name)
         stack.callback(presented.close)
         yield presented
 
