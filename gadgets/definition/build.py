@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from appliance.errors import TwinhubError, UsageError
 from appliance.explain import BadKey
 from gadgets.definition.gadget import Gadget
 from gadgets.definition.kinds import class_of, fault_from
 from gadgets.definition.model import Definition, Part
+from gadgets.definition.pinned import pinned_device
 from gadgets.faults.faulty import Faulty
 from gadgets.usb.compose import Identity, compose, label
 from gadgets.usb.device import GadgetDevice
@@ -19,18 +20,29 @@ from gadgets.usb.records import read
 
 def build(definition: Definition) -> Gadget:
     """A new device. Raises a TwinhubError that names the function or fault that cannot be made."""
-    functions = []
-    for number, part in enumerate(definition.functions, 1):
-        with named(f"{definition.name}, function {number} ({part.kind})"):
-            functions.append(function_of(part, definition))
-    faults = []
-    for number, plain in enumerate(definition.faults, 1):
-        with named(f"{definition.name}, fault {number}"):
-            faults.append(fault_from(plain, definition.folder))
-    with named(definition.name):
-        label(functions, [name_of(part) for part in definition.functions])
-        device = Faulty(composed(definition, functions), faults, definition.seed)
-    return Gadget(definition, device, tuple(functions))
+    with functions_of(definition) as functions:
+        faults = []
+        for number, plain in enumerate(definition.faults, 1):
+            with named(f"{definition.name}, fault {number}"):
+                faults.append(fault_from(plain, definition.folder))
+        with named(definition.name):
+            bare = device_of(definition, functions)
+            return Gadget(definition, Faulty(bare, faults, definition.seed), bare)
+
+
+@contextmanager
+def functions_of(definition: Definition) -> Iterator[tuple[Function, ...]]:
+    """With labels. They are closed if what is done with them fails."""
+    with ExitStack() as failed:
+        functions = []
+        for number, part in enumerate(definition.functions, 1):
+            with named(f"{definition.name}, function {number} ({part.kind})"):
+                functions.append(function_of(part, definition))
+                failed.callback(functions[-1].close)
+        with named(definition.name):
+            label(functions, [name_of(part) for part in definition.functions])
+        yield tuple(functions)
+        failed.pop_all()
 
 
 @contextmanager
@@ -55,7 +67,11 @@ def name_of(part: Part) -> str:
     return part.kind.rpartition(":")[2].lower()
 
 
-def composed(definition: Definition, functions: Sequence[Function]) -> GadgetDevice:
+def device_of(definition: Definition, functions: Sequence[Function]) -> GadgetDevice:
+    """Without faults."""
+    if definition.pinned:
+        behind = [part.interfaces for part in definition.functions]
+        return pinned_device(definition.pinned, definition.speed, list(zip(functions, behind, strict=True)))
     identity = Identity(
         definition.vendor_id,
         definition.product_id,

@@ -8,7 +8,7 @@ from typing import Any
 
 from gadgets.definition.model import Definition
 from gadgets.usb.companion import Companion
-from gadgets.usb.device import Device
+from gadgets.usb.device import Device, GadgetDevice
 from gadgets.usb.function import Function
 from gadgets.usb.inputs import read_input
 from gadgets.usb.records import Option, options, snake
@@ -27,16 +27,32 @@ class InputHelp:
 
 @dataclass(frozen=True)
 class Gadget:
-    """`device` is what hosts see, with the faults around it; `functions` are inside."""
+    """`device` is what hosts see; `bare` is the same without the faults around it. To be closed at the end,
+    for which it is a context manager."""
 
     definition: Definition
     device: Device
-    functions: tuple[Function, ...]
+    bare: GadgetDevice
+
+    def __enter__(self) -> Gadget:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def functions(self) -> tuple[Function, ...]:
+        return self.bare.functions
 
     @property
     def companions(self) -> dict[str, Sequence[Companion]]:
         """Those of each function, by its label."""
         return {function.label: function.companions for function in self.functions}
+
+    def close(self) -> None:
+        """Give back what its functions hold of the outside. Its companions are closed by who started them."""
+        for function in self.functions:
+            function.close()
 
     def input(self, given: Mapping[str, Any]) -> object:
         """A local input for `device.local`, of {"type_text": "hello", "function": "keyboard"}. Raises

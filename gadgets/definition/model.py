@@ -39,14 +39,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Pinned:
-    """Descriptors as a device gave them, whole; `strings` by index, `string_languages` as index 0 has it."""
+    """Descriptors as a device gave them, whole, each in the order of its index; b"" is none. Functions are
+    behind the interfaces of the first configuration; what has none is taken and left waiting."""
 
     device: bytes
     configurations: tuple[bytes, ...]
     bos: bytes = b""
     strings: Mapping[int, Text] = field(default_factory=dict)
-    other_speed: tuple[bytes, ...] = ()
     qualifier: bytes = b""
+    other_speed: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,9 @@ class Function:
         """What of the outside it is tied to: a pty, a TCP port. Who runs the device runs these beside it."""
         return ()
 
+    def close(self) -> None:
+        """Give back what it holds of the outside, such as a disk's medium; it is not used any more."""
+
     # What it does
 
     def attach_to(self, pipes: Pipes, tell: Callable[[object], None]) -> None:

@@ -50,6 +50,15 @@ class Strings:
         for text in texts:
             self.add(text)
 
+    @classmethod
+    def numbered(cls, texts: Mapping[int, Text]) -> Strings:
+        """With these indexes, from 1 on; what lies between them is no string."""
+        strings = cls()
+        for index in range(1, max(texts, default=0) + 1):
+            text = texts.get(index, {})
+            strings._texts.append({ENGLISH_US: text} if isinstance(text, str) else dict(text))
+        return strings
+
     def add(self, text: Text) -> int:
         """Its index; 0 (no string) for an empty one. The same text again has the same index."""
         if not text:
@@ -66,7 +75,7 @@ class Strings:
         if not 0 < index <= len(self._texts):
             return ""
         entry = self._texts[index - 1]
-        return entry.get(language, "") if language is not None else next(iter(entry.values()))
+        return entry.get(language, "") if language is not None else next(iter(entry.values()), "")
 
     @property
     def languages(self) -> list[int]:
@@ -81,6 +90,6 @@ class Strings:
             return {}
         found = {(0, 0): emit_languages(self.languages)}
         for index, entry in enumerate(self._texts, 1):
-            for code in self.languages:
+            for code in self.languages if entry else ():
                 found[index, code] = emit_string(entry.get(code, next(iter(entry.values()))))
         return found

@@ -154,10 +154,10 @@ def test_a_file_that_is_no_text_is_refused_with_the_line(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", [path.stem for path in FOLDER.glob("*.toml")])
 def test_everything_in_the_catalogue_enumerates(name: str) -> None:
-    gadget = ready(name).build()
-    host = Host(gadget.device)
-    assert gadget.device.configuration_value == 1
-    assert host.control("80 06 0100 0000 0012") is not None
+    with ready(name).build() as gadget:
+        host = Host(gadget.device)
+        assert gadget.device.configuration_value == 1
+        assert host.control("80 06 0100 0000 0012") is not None
 
 
 def test_the_catalogue_helps_to_find_a_name() -> None:
