@@ -57,7 +57,7 @@ class Gadget:
     def input(self, given: Mapping[str, Any]) -> object:
         """A local input for `device.local`, of {"type_text": "hello", "function": "keyboard"}. Raises
         UsageError."""
-        return read_input(self._kinds, given, self.definition.name)
+        return read_input(self._kinds, given, self.definition.name, self.definition.folder)
 
     def inputs(self) -> tuple[InputHelp, ...]:
         """All that `input` takes."""

@@ -27,6 +27,7 @@ KINDS: dict[str, str] = {
     "hid": "gadgets.hid.custom:Custom",
     "fido": "gadgets.hid.fido:Fido",
     "disk": "gadgets.storage.function:Disk",
+    "serial": "gadgets.serial.acm:Serial",
     "source-sink": "gadgets.testdevice.sourcesink:SourceSink",
     "loopback": "gadgets.testdevice.loopback:Loopback",
     "raw": "gadgets.usb.raw:Raw",

@@ -52,7 +52,7 @@ class Pinned:
 
 @dataclass(frozen=True)
 class Definition:
-    """`folder` is where relative paths count from. A product's name is the gadget's unless it is given."""
+    """A product without a name has the gadget's. Relative paths in options and inputs count from `folder`."""
 
     name: str
     vendor_id: Word = 0x1209

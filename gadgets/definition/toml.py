@@ -74,7 +74,7 @@ def parse(source: str, where: str = "gadget.toml") -> Definition:
     for name, found in document.items():
         with explained(name):
             check_place(name, found)
-    file = Path(where)
+    file = Path(where).absolute()
     functions, faults = [], []
     for nth, table in enumerate(document.get("function", [])):
         with explained("function", nth):

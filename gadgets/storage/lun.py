@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from appliance.errors import UsageError
+from gadgets.storage.media.medium import MediumText
 from gadgets.storage.scsi.unit import Nature
 
 BLOCK_SIZES = (512, 1024, 2048, 4096)
@@ -20,7 +21,7 @@ class Lun:
     one: 512 bytes, or 2048 for a CD-ROM. `removable`: the medium can be taken out; a CD-ROM's always can.
     `product` and `serial`: "" is its kind and its number."""
 
-    medium: str = ""
+    medium: MediumText = ""
     kind: Literal["disk", "cdrom"] = "disk"
     read_only: bool = False
     removable: bool = True
@@ -64,7 +65,7 @@ def nature_of(lun: Lun, index: int, count: int) -> Nature:
 class Insert:
     """Input: put a medium into an empty drive."""
 
-    medium: str
+    medium: MediumText
     lun: int = 0
     read_only: bool = False
 

@@ -10,6 +10,7 @@ How a type is written, in the plain values that come in and go out:
     a dataclass             a table of its fields; where it is one of several, tagged
     X | None                null, or X; a field with a default may be left out
     Annotated[int, Range(0, 255)]   a number within these bounds
+    Annotated[str, Located(f)]      a text with a path in it, which `f` makes count from `base`
 
 Tagged: the class's name in snake case is a key whose value is the first field, the other fields are keys
 beside it: `TypeText("hello", "de")` is {"type_text": "hello", "layout": "de"}. The value `true` leaves
@@ -53,6 +54,13 @@ class Range:
 
     least: float
     most: float
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """In `Annotated`: how a text that may hold a relative path is made independent of the current folder."""
+
+    locate: Callable[[str, Path], str]
 
 
 Byte = Annotated[int, Range(0, 0xFF)]
@@ -188,7 +196,7 @@ def read_value(kind: Any, found: object, base: Path | None = None) -> Any:
         return (base or Path()) / _simple(str, found)
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return _read_within(kind, found, base)
+        return _read_annotated(kind, found, base)
     if origin in (Union, UnionType):
         return _read_union(arguments, found, base)
     if origin is Literal or (isinstance(kind, type) and issubclass(kind, Enum)):
@@ -206,10 +214,13 @@ def read_value(kind: Any, found: object, base: Path | None = None) -> Any:
     raise TypeError(f"{kind!r} is no type that plain values can say")
 
 
-def _read_within(kind: Any, found: object, base: Path | None) -> Any:
+def _read_annotated(kind: Any, found: object, base: Path | None) -> Any:
     value = read_value(get_args(kind)[0], found, base)
     if not all(bounds.least <= value <= bounds.most for bounds in _bounds(kind)):
         raise BadKey("", f"found {shown(found)}, wanted {wanted(kind)}")
+    for note in kind.__metadata__:
+        if isinstance(note, Located) and base is not None:
+            value = note.locate(value, base)
     return value
 
 

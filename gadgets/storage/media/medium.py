@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from appliance.errors import MediumError, UsageError
 from gadgets.storage.media.contract import Medium
@@ -25,8 +25,9 @@ from gadgets.storage.media.overlay import Overlay
 from gadgets.storage.media.qcow2 import open_qcow2
 from gadgets.storage.media.raw import open_new, open_raw
 from gadgets.storage.media.sizes import parse_size
+from gadgets.usb.records import Located
 
-__all__ = ["Medium", "MediumError", "open_medium"]
+__all__ = ["Medium", "MediumError", "MediumText", "open_medium"]
 
 
 class Opener(Protocol):
@@ -41,6 +42,19 @@ def open_medium(spec: str, *, read_only: bool = False, block_size: int = 512) ->
     if colon and (opener := FORMS.get(form)):
         return opener(rest, read_only=read_only, block_size=block_size)
     return open_raw(Path(spec), read_only=read_only, block_size=block_size)
+
+
+def located(spec: str, base: Path) -> str:
+    """The same medium; a relative path in it counts from `base`."""
+    if found := OVERLAY.match(spec):
+        return found[0] + located(spec[found.end() :], base)
+    form, colon, rest = spec.partition(":")
+    if not (colon and form in FORMS):
+        return str(base / spec) if spec else ""
+    return f"{form}:{base / rest}" if form in ("new", "folder", "qcow2") else spec
+
+
+MediumText = Annotated[str, Located(located)]
 
 
 def new(rest: str, *, read_only: bool, block_size: int) -> Medium:

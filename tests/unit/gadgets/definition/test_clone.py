@@ -77,10 +77,10 @@ def test_a_real_device_comes_back_byte_for_byte(captured: Captured) -> None:
     table = table_of(definition)
     whole = [data for (kind, _, _), data in table.items() if kind in (1, 2)]
     assert b"".join(whole) == captured.descriptors
-    device = definition.build().device
-    for index, text in captured.strings.items():
-        assert device.string(index) == text
-    Host(device)
+    with definition.build() as gadget:
+        for index, text in captured.strings.items():
+            assert gadget.device.string(index) == text
+        Host(gadget.device)
 
 
 def test_a_security_key_is_known_by_its_report_descriptor() -> None:

@@ -14,6 +14,7 @@ from appliance.errors import ConfigError, NotFound, TwinhubError, UsageError
 from gadgets.definition import Definition, Part, catalogue, load, parse
 from gadgets.definition.catalogue import FOLDER, ready
 from gadgets.hid.keyboard import TypeText
+from gadgets.storage.lun import Insert
 from gadgets.usb.device import To
 from gadgets.usb.records import from_plain, to_plain
 from gadgets.usb.urb import Speed
@@ -193,6 +194,22 @@ def test_a_class_of_ones_own_is_a_file_beside_the_definition(tmp_path: Path) -> 
     file.write_text('[[function]]\nkind = "thermometer.py:Thermometr"\n')
     with pytest.raises(ConfigError, match="no Function class Thermometr; did you mean 'Thermometer'"):
         load(file)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("stick.img", "/media/stick.img"),
+        ("/srv/stick.img", "/srv/stick.img"),
+        ("overlay:2G+qcow2:a.qcow2", "overlay:2G+qcow2:/media/a.qcow2"),
+        ("new:a.img:1G", "new:/media/a.img:1G"),
+        ("memory:64M", "memory:64M"),
+        ("", ""),
+    ],
+)
+def test_a_relative_path_counts_from_the_folder_of_the_file(written: str, meant: str) -> None:
+    with parse('[[function]]\nkind = "disk"', "/media/stick.toml").build() as gadget:
+        assert gadget.input({"insert": written}) == Insert(meant)
 
 
 def test_a_changed_file_is_read_anew(tmp_path: Path) -> None:
