@@ -1,0 +1,1 @@
+"""Serial ports: CDC-ACM, tied to a pty, a TCP port or a script."""
