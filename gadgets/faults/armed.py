@@ -32,8 +32,11 @@ class Armed:
     attached_at: int | None = None
     first_at: int | None = None
 
-    def __post_init__(self) -> None:
-        self.at_attach()
+    @classmethod
+    def begin(cls, fault: AnyFault, name: str) -> Armed:
+        armed = cls(fault, name)
+        armed.at_attach()
+        return armed
 
     @property
     def opens_at(self) -> float:

@@ -38,7 +38,7 @@ class Plan:
             raise UsageError(f"after: there is no fault {fault.after!r}{did_you_mean(fault.after, names)}")
         free = chain((kind_of(fault),), (f"{kind_of(fault)}-{n}" for n in count(2)))
         name = fault.name or next(name for name in free if name not in names)
-        self.armed.append(Armed(fault.plain() if isinstance(fault, Give) else fault, name))
+        self.armed.append(Armed.begin(fault.plain() if isinstance(fault, Give) else fault, name))
 
     def remove(self, name: str) -> None:
         """ "": all. Raises UsageError where there is none."""
