@@ -42,7 +42,7 @@ class Disk(Function):
     inputs = (Insert, Eject, WriteProtect, SpoilBlocks, MendBlocks, NotReady)
 
     def __init__(
-        self, open_medium: OpenMedium = open_medium, /, *, luns: Sequence[Lun] = (Lun(),), name: str = ""
+        self, open_medium: OpenMedium = open_medium, /, *, luns: tuple[Lun, ...] = (Lun(),), name: str = ""
     ) -> None:
         if not 0 < len(luns) <= MAX_LUNS:
             raise UsageError(f"a disk has 1 to {MAX_LUNS} luns, not {len(luns)}")
@@ -181,6 +181,9 @@ class Disk(Function):
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        for unit, saved in zip(self.units, state["units"], strict=True):
+        units = list(zip(self.units, state["units"], strict=True))
+        for unit, saved in units:
+            unit.give_up(saved)
+        for unit, saved in units:
             unit.restore(saved)
         self._transport.restore(state["transport"])

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from tests.fuzz import fuzz_gadgets, fuzz_hid, fuzz_kernel, fuzz_sessions, fuzz_usbip, fuzz_words
+from tests.fuzz import (
+    fuzz_gadgets,
+    fuzz_hid,
+    fuzz_kernel,
+    fuzz_sessions,
+    fuzz_storage,
+    fuzz_usbip,
+    fuzz_words,
+)
 from tests.fuzz.harness import Note, Result, Tally, Target, part, soak
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for module in (fuzz_usbip, fuzz_sessions, fuzz_kernel, fuzz_gadgets, fuzz_hid, fuzz_words)
+    for module in (fuzz_usbip, fuzz_sessions, fuzz_kernel, fuzz_gadgets, fuzz_hid, fuzz_storage, fuzz_words)
     for target in module.TARGETS
 }
 STEPS = 10

@@ -127,7 +127,7 @@ def _eject(unit: Unit) -> None:
         raise CheckCondition(senses.REMOVAL_PREVENTED)
     if unit.medium:
         unit.flush(unit.medium_number)
-        unit.unload()
+        unit.remove()
         unit.tell(Ejected(unit.nature.index))
 
 

@@ -35,10 +35,11 @@ class Target:
         unit = self.units[lun]
         if opcode != REQUEST_SENSE:
             unit.sense = senses.NO_SENSE
-        key = opcode | (block[1] & 0x1F) << 8 if opcode in SERVICE_ACTIONS else opcode
+        has_action = opcode in SERVICE_ACTIONS
+        key = opcode | (block[1] & 0x1F) << 8 if has_action else opcode
         command = self._tables[lun].get(key)
         if command is None:
-            raise CheckCondition(senses.INVALID_FIELD.at(1) if key != opcode else senses.INVALID_OPCODE)
+            raise CheckCondition(senses.INVALID_FIELD.at(1) if has_action else senses.INVALID_OPCODE)
         if size < len(command.usage):
             raise BlockTooShort
         unit.admit(command.needs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Protocol
@@ -102,12 +101,13 @@ class Unit:
             self.medium.flush()
         except MediumError:
             self.deferred = senses.WRITE_ERROR.later()
-        self._drop_medium()
-        self.medium_event = MediumEvent.REMOVED
+        self.remove()
 
-    def _drop_medium(self) -> None:
+    def remove(self) -> None:
+        """Take it out as it is."""
         if self.medium is not None:
             self.medium.close()
+        self.medium_event = MediumEvent.REMOVED
         self.medium, self.medium_spec, self.asked_read_only = None, "", False
         self.medium_number += 1
         self.blocks, self.spoiled, self.prevented = 0, (), False
@@ -217,7 +217,7 @@ class Unit:
     def snapshot(self) -> dict[str, Any]:
         """All but what is on the medium."""
         return {
-            "medium": self.medium_spec if self.medium else None,
+            "medium": self.medium_spec,
             "medium_number": self.medium_number,
             "asked_read_only": self.asked_read_only,
             "sense": self.sense.snapshot(),
@@ -232,16 +232,15 @@ class Unit:
             "medium_event": int(self.medium_event),
         }
 
+    def give_up(self, state: Mapping[str, Any]) -> None:
+        """Before `restore`, of all units that are: unload a medium that is not the one of the state."""
+        if (self.medium_spec, self.asked_read_only) != (state["medium"], state["asked_read_only"]):
+            self.unload()
+
     def restore(self, state: Mapping[str, Any]) -> None:
-        """The medium is opened anew where it is another one. Raises the errors of `open_medium`."""
-        here = self.medium_spec if self.medium else None
-        if (here, self.asked_read_only) != (state["medium"], state["asked_read_only"]):
-            with suppress(MediumError):
-                if self.medium:
-                    self.medium.flush()
-            self._drop_medium()
-            if state["medium"] is not None:
-                self.load(state["medium"], state["asked_read_only"])
+        """The medium is opened anew if it was given up. Raises the errors of `open_medium`."""
+        if self.medium is None and state["medium"]:
+            self.load(state["medium"], state["asked_read_only"])
         self.medium_number = state["medium_number"]
         self.sense = Sense(*state["sense"])
         self.deferred = Sense(*state["deferred"]) if state["deferred"] else None

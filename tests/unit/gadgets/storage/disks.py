@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Any
 
-from appliance.errors import MediumError, NotFound
+from appliance.errors import Busy, MediumError, NotFound
 from gadgets.storage.function import Disk
 from gadgets.storage.lun import Lun
 from gadgets.storage.media.medium import Medium
@@ -86,14 +86,22 @@ class Huge(Ram):
 
 @dataclass
 class Shelf:
-    """An `open_medium`: by name what is on the shelf, or "ram:BLOCKS" and "huge:BLOCKS" made anew."""
+    """An `open_medium`: by name what is on the shelf, once at a time, or "ram:BLOCKS" and "huge:BLOCKS"."""
 
-    there: dict[str, Medium] = field(default_factory=dict)
+    there: dict[str, Ram] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for medium in self.there.values():
+            medium.closed = True
 
     def __call__(self, spec: str, /, *, read_only: bool, block_size: int) -> Medium:
         kind, _, count = spec.partition(":")
         if spec in self.there:
-            return self.there[spec]
+            medium = self.there[spec]
+            if not medium.closed:
+                raise Busy(f"{spec} is in use")
+            medium.closed = False
+            return medium
         if kind == "ram":
             return Ram(int(count) * block_size, read_only=read_only)
         if kind == "huge":
