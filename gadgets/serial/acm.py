@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from appliance.errors import ProtocolError, Unavailable, UsageError
-from gadgets.serial.companions import companion_for
+from gadgets.serial.companions import ConnectText, companion_for
 from gadgets.serial.line import (
     INPUTS,
     WINDOW,
@@ -68,7 +68,7 @@ class Serial(Function):
 
     inputs = INPUTS
 
-    def __init__(self, *, connect: str = "", name: Text = "Serial port") -> None:
+    def __init__(self, *, connect: ConnectText = "", name: Text = "Serial port") -> None:
         self._companion = companion_for(connect)
         self._name = name
         self._state = SerialState(0) if self._companion else SerialState.DCD | SerialState.DSR

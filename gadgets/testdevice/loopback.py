@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gadgets.testdevice.sourcesink import Burst
 from gadgets.usb.configuration import AlternateSetting
 from gadgets.usb.function import Function
 from gadgets.usb.numbering import Numbering
@@ -19,7 +20,7 @@ class Loopback(Function):
     """Interface FF/00/00 with bulk both ways. Each OUT transfer, an empty one too, comes back as one message;
     an empty packet behind full ones only ends theirs."""
 
-    def __init__(self, *, burst: int = 0) -> None:
+    def __init__(self, *, burst: Burst = 0) -> None:
         self._burst = burst
         self._forget()
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from gadgets.testdevice.pattern import Pattern, first_mismatch, patterned
 from gadgets.usb.configuration import AlternateSetting
 from gadgets.usb.descriptors import Endpoint
 from gadgets.usb.function import Answer, Function
 from gadgets.usb.numbering import Numbering
+from gadgets.usb.records import Range
 from gadgets.usb.urb import ENDPOINT_IN, SetupPacket, TransferType
+
+Burst = Annotated[int, Range(0, 15)]
 
 CONTROL_WRITE, CONTROL_READ = (0x40, 0x5B), (0xC0, 0x5C)
 """Keep these bytes; give them back. As Intel's USB 2.0 compliance test device."""
@@ -39,15 +42,15 @@ class SourceSink(Function):
         self,
         *,
         pattern: Pattern = Pattern.ZEROS,
-        burst: int = 0,
+        burst: Burst = 0,
         isochronous: bool = True,
-        iso_packet: int = 1024,
-        iso_interval_us: int = 1000,
-        iso_transactions: int = 1,
-        iso_burst: int = 0,
+        iso_packet: Annotated[int, Range(1, 1024)] = 1024,
+        iso_interval_us: Annotated[int, Range(125, 4_096_000)] = 1000,
+        iso_transactions: Annotated[int, Range(1, 3)] = 1,
+        iso_burst: Burst = 0,
         interrupt: bool = True,
-        interrupt_packet: int = 64,
-        interrupt_interval_ms: int = 1,
+        interrupt_packet: Annotated[int, Range(1, 1024)] = 64,
+        interrupt_interval_ms: Annotated[int, Range(1, 4096)] = 1,
     ) -> None:
         self.pattern = pattern
         self._burst = burst

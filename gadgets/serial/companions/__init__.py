@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 from appliance.errors import UsageError
 from gadgets.serial.companions.pty import Pty
 from gadgets.serial.companions.script import Script
 from gadgets.serial.companions.tcp import Dial, Listen
 from gadgets.usb.companion import Companion
+from gadgets.usb.records import Located
 
 CONNECT = '"pty", "pty:LINK", "tcp:HOST:PORT", "listen:PORT", "script:FILE" or ""'
 
@@ -24,6 +26,15 @@ def companion_for(connect: str) -> Companion | None:
         return make(where)
     except ValueError:
         raise UsageError(f"{connect!r} lacks something, or has a wrong port; wanted {CONNECT}") from None
+
+
+def located(connect: str, base: Path) -> str:
+    """The same; a relative path in it counts from `base`."""
+    kind, _, where = connect.partition(":")
+    return f"{kind}:{base / where}" if kind in ("pty", "script") and where else connect
+
+
+ConnectText = Annotated[str, Located(located)]
 
 
 def _dial(where: str) -> Companion:

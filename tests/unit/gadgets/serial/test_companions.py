@@ -13,6 +13,7 @@ import pytest
 
 from appliance.errors import ConfigError, Unavailable, UsageError
 from gadgets.serial.acm import Serial
+from gadgets.serial.companions import located
 from gadgets.serial.line import SerialState
 from tests.unit.gadgets.serial.desk import Desk, Turns
 
@@ -82,6 +83,14 @@ def test_what_it_cannot_be_connected_to_is_refused_with_what_it_can(connect: str
 def test_a_definition_opens_nothing() -> None:
     Serial(connect="listen:1")
     Serial(connect="script:/nowhere")
+
+
+@pytest.mark.parametrize(
+    ("connect", "opened"),
+    [("pty:port", "pty:/here/port"), ("pty", "pty"), ("script:/x", "script:/x"), ("listen:1", "listen:1")],
+)
+def test_a_path_in_a_definition_counts_from_its_folder(connect: str, opened: str) -> None:
+    assert located(connect, Path("/here")) == opened
 
 
 # A pty
