@@ -39,4 +39,4 @@ def reply(data: bytes, allocation: int) -> Outcome:
 
 def collect(unit: Unit, command: str, block: bytes, length: int) -> Outcome:
     """A parameter list, on which `command` will act; an empty one is no error and does nothing."""
-    return Collect(unit, command, block, length) if length else None
+    return Collect(unit, unit.medium_number, command, block, length) if length else None

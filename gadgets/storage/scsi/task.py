@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from gadgets.storage.scsi.sense import MISCOMPARE, PARAMETER_LIST_LENGTH, CheckCondition
+from gadgets.storage.scsi.sense import MISCOMPARE, NO_MEDIUM, PARAMETER_LIST_LENGTH, CheckCondition
 from gadgets.storage.scsi.unit import Unit
 
 
@@ -92,9 +92,10 @@ class CompareBlocks(WriteBlocks):
 
 @dataclass(slots=True)
 class Collect:
-    """OUT: a parameter list, at most 64 KiB; `command` acts on it when it is there."""
+    """OUT: a parameter list of at most 64 KiB, on which `command` acts if the medium is still the same."""
 
     unit: Unit
+    medium_number: int
     command: str
     block: bytes
     length: int
@@ -106,6 +107,8 @@ class Collect:
     def finish(self) -> None:
         if len(self.data) < self.length:
             raise CheckCondition(PARAMETER_LIST_LENGTH)
+        if self.medium_number != self.unit.medium_number:
+            raise CheckCondition(NO_MEDIUM)
         ACTIONS[self.command](self.unit, self.block, self.data)
 
 

@@ -145,6 +145,8 @@ class Unit:
             raise CheckCondition(senses.WRITE_ERROR.about(at + sound >> self.shift))
 
     def discard(self, at: int, length: int) -> None:
+        if self.write_protected:
+            raise CheckCondition(senses.WRITE_PROTECTED)
         try:
             self._current(self.medium_number).discard(at, length)
         except MediumError:

@@ -77,6 +77,21 @@ def test_a_write_under_way_does_not_reach_the_next_medium() -> None:
     assert not any(ram(subject).data)
 
 
+def test_a_discard_under_way_does_not_reach_the_next_medium_nor_a_protected_one() -> None:
+    subject = host(Lun("ram:64"))
+    pattern = b"p" * 512
+    for locally in ((Eject(), Insert("ram:8")), (WriteProtect(True),)):
+        ram(subject).data[:512] = pattern
+        subject.submit(OUT, data=cbw(bytes.fromhex("4100 00000000 00 0001 00"), 512, flags=0))
+        for given in locally:
+            subject.local(given)
+        ram(subject).data[:512] = pattern
+        subject.submit(OUT, data=bytes(512))
+        assert CSW.unpack(subject.submit(IN, 13)[0].data)[3] == FAILED
+        assert ram(subject).data[:512] == pattern
+        assert [subject.sense(), subject.sense()] != ["0 00 00", "0 00 00"]
+
+
 # What the operator may do
 
 
