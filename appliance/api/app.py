@@ -55,6 +55,8 @@ def full_application(appliance: Appliance) -> web.Application:
             web.post("/api/gadgets/add", add_gadget),
             web.post("/api/gadgets/remove", remove_gadget),
             web.get("/api/gadgets/events", gadget_events),
+            web.get("/api/gadgets/record", record_gadget),
+            web.post("/api/gadgets/record/end", end_recording),
             web.get("/api/events", events),
             web.get("/api/status", status),
             web.get("/api/audit", audit),
@@ -216,6 +218,12 @@ async def remove_gadget(request: web.Request) -> web.Response:
     return web.json_response({})
 
 
+async def end_recording(request: web.Request) -> web.Response:
+    (name,) = fields(await body(request), name=str)
+    await request.app[APPLIANCE].end_recording(name)
+    return web.json_response({})
+
+
 async def status(request: web.Request) -> web.Response:
     query(request)
     return web.json_response(await request.app[APPLIANCE].status())
@@ -254,6 +262,12 @@ async def gadget_events(request: web.Request) -> web.StreamResponse:
         return await request.app[STREAMS].send(
             request, "application/x-ndjson", event_lines(source), HEARTBEAT_LINE
         )
+
+
+async def record_gadget(request: web.Request) -> web.StreamResponse:
+    name = named(request, "name", "which gadget to record")
+    async with request.app[APPLIANCE].record_gadget(name) as chunks:
+        return await request.app[STREAMS].send(request, "application/octet-stream", chunks)
 
 
 async def capture(request: web.Request) -> web.StreamResponse:

@@ -22,7 +22,9 @@ gadget   name, source: "config" | "added" | "for now" (gone with the daemon), pi
          problem: why it does not run | None, definition: as `gadgets.definition` writes it,
          portrait: `appliance.sessions.portrait` of it as it ran last | None;
          one alone also: session: the id of the one it has | None,
-         companions: {function: [what its pty, port or script say of themselves]}
+         companions: {function: [what its pty, port or script say of themselves]},
+         faults: [as `gadgets.faults.Faulty` tells them],
+         recording: {"inputs", "bytes", "ended": why | None} | None
 told     event: "told", time, gadget, function ("": the device itself), kind, fields; the last one may be
          event: "end", reason
 ready    of the catalogue: name, about, definition
@@ -105,6 +107,12 @@ class Appliance(Protocol):
     async def remove_gadget(self, name: str) -> None:
         """NotFound; UsageError for one of the configuration."""
         ...
+
+    def record_gadget(self, name: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """A recording (`gadgets.replay`) from now on, growing until `end_recording` or the gadget's end."""
+        ...
+
+    async def end_recording(self, name: str) -> None: ...
 
     def gadget_events(self, name: str) -> AbstractAsyncContextManager[AsyncIterator[Json]]:
         """What it tells from now on. A reader that is too slow is cut off."""

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import signal
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from contextlib import suppress
+from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
 from appliance.cli.command import Command, add_common, daemon, show, show_line
+from appliance.cli.daemon_client import DaemonClient
 from appliance.cli.gadget_words import event_text, functions_text, gadget_text, ids_of, input_of
-from appliance.cli.text import table
+from appliance.cli.sessions import write
+from appliance.cli.text import size, table
+from appliance.errors import TwinhubError, UsageError
 from appliance.exports.gadgets import is_path
 
 Json = dict[str, Any]
@@ -84,10 +91,46 @@ def definition_of(what: str) -> Json:
     return {"definition": to_plain(definition), "name": definition.name}
 
 
+def record(args: Namespace) -> None:
+    """Ctrl-C is how a recording ends; what is left of it comes then."""
+    client = daemon(args)
+    chunks = client.chunks("/api/gadgets/record", name=args.name)
+    first = next(chunks, b"")  # there is such a gadget, so the file may be made
+    try:
+        with args.file.open("wb") as file:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: end_recording(client, args.name))
+            written = write(chain((first,), chunks), file)
+    except OSError as error:
+        raise UsageError(f"cannot write {args.file}: {error.strerror}") from None
+    told = {"file": str(args.file), "bytes": written}
+    show(args, told, f"{size(written)} in {args.file}; `twinhub gadget replay {args.file}` repeats it.\n")
+
+
+def end_recording(client: DaemonClient, name: str) -> None:
+    with suppress(TwinhubError):  # it has ended with its gadget meanwhile
+        client.post("/api/gadgets/record/end", {"name": name})
+
+
 def run(args: Namespace) -> None:
     from appliance.cli.gadget_run import run
 
     run(args, table_of(args))
+
+
+def replay(args: Namespace) -> int:
+    from appliance.cli.gadget_files import replay_file
+
+    report = replay_file(args.file, args.definition and definition_of(args.definition)["definition"])
+    show(args, {**asdict(report), "identical": report.identical}, f"{report}\n")
+    return 0 if report.identical else 1
+
+
+def clone(args: Namespace) -> None:
+    from appliance.cli.gadget_files import clone_of
+
+    definition, toml = clone_of(args.busid, args.name)
+    show(args, definition, toml)
 
 
 # What can be said
@@ -137,6 +180,23 @@ def send_arguments(parser: ArgumentParser) -> None:
     )
 
 
+def record_arguments(parser: ArgumentParser) -> None:
+    name_argument(parser)
+    parser.add_argument("file", type=Path, metavar="FILE", help="to write")
+
+
+def replay_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="that `gadget record` wrote")
+    parser.add_argument(
+        "--definition", metavar="FILE|NAME", help="to repeat it on (default: the recorded one)"
+    )
+
+
+def clone_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("busid", metavar="BUSID", help="of an attached device, such as 1-1.2")
+    parser.add_argument("--name", default="clone", help="of the definition (default clone)")
+
+
 BELOW = {
     "run": Command(
         run,
@@ -180,6 +240,26 @@ BELOW = {
         name_argument,
         "Tells what happens to a gadget, as it happens; --json gives an object a line.",
         "twinhub gadget events keyboard",
+    ),
+    "record": Command(
+        record,
+        record_arguments,
+        "Records all that goes into a gadget and comes out of it, until Ctrl-C or its end; `gadget replay` "
+        "repeats it exactly.",
+        "twinhub gadget record keyboard boot.twrec",
+    ),
+    "replay": Command(
+        replay,
+        replay_arguments,
+        "Repeats a recording, without a client, and compares every byte that comes out; the first difference "
+        "is shown, and the exit code is 1.",
+        "twinhub gadget replay boot.twrec",
+    ),
+    "clone": Command(
+        clone,
+        clone_arguments,
+        "Prints the definition of an attached device, with the same descriptors, byte for byte.",
+        "twinhub gadget clone 1-1.2 --name meter > meter.toml",
     ),
 }
 

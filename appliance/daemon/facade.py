@@ -149,8 +149,8 @@ class Facade:
 
     async def gadget(self, name: str) -> Json:
         told = self._hub.gadgets.tell(name)
-        running = {} if told["problem"] else await self._hub.gadgets.processes.ask(name, "stats")
-        return {"session": None, "companions": {}, **told, **running}
+        running = await self._hub.gadgets.processes.ask(name, "stats") if told["pid"] else {}
+        return {"session": None, "companions": {}, "faults": [], "recording": None, **told, **running}
 
     async def add_gadget(self, table: Json, keep: bool) -> list[Json]:
         hub = self._hub
@@ -167,6 +167,12 @@ class Facade:
 
     def gadget_events(self, name: str) -> AbstractAsyncContextManager[AsyncIterator[Json]]:
         return self._hub.gadgets.processes.events(name)
+
+    def record_gadget(self, name: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        return self._hub.gadgets.processes.record(name)
+
+    async def end_recording(self, name: str) -> None:
+        await self._hub.gadgets.processes.ask(name, "record_end")
 
     # Shapes
 

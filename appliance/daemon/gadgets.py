@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from appliance.config import Config
 from appliance.daemon.events import Events
-from appliance.errors import DeviceFailed, TwinhubError, UsageError
+from appliance.errors import DeviceFailed, TwinhubError, Unavailable, UsageError
 from appliance.explain import BadKey
 from appliance.exports.definitions import resolve
 from appliance.exports.gadgets import GadgetTable, parse_gadget
@@ -117,7 +117,9 @@ class HubGadgets:
     def error(self, name: str) -> TwinhubError | None:
         """Why it cannot be used now."""
         kept = self.processes.find(name)
-        return None if kept.link else kept.error or DeviceFailed(f"gadget {name} is just being started")
+        if kept.link is None:
+            return kept.error or DeviceFailed(f"gadget {name} is just being started")
+        return None if kept.link.plugged else Unavailable(f"gadget {name} was unplugged by a fault")
 
     def describe(self, name: str) -> str:
         """For a list of exports."""

@@ -20,14 +20,17 @@ Of a software gadget, `<runtime>/gadgets/<name>.sock`:
 | op | fields | answer |
 |---|---|---|
 | describe | | name, definition, portrait (`portrait.py`), the code's version, the process's pid |
-| stats | | session: the id of the one it has, or null; companions: what theirs say, by function |
+| stats | | session: the id of the one it has, or null; companions, by function, faults, recording |
 | local | input | true |
 | events | | true; from now on `{"event": "told", "time", "gadget", "function", "kind", "fields"}` lines |
 | serve | spec; the session's listening control socket and the client's socket, passed along | true |
+| record | a pipe or socket to write a recording (`gadgets.replay`) to, passed along | true |
+| record_end | reason | true; the recording is written to its end |
 | stop | reason | true; the gadget ends, and with it the session it has |
 
 A gadget tells what its functions and its device tell (function ""), and "attached" and "detached". Who does
-not read what it is told is hung up on.
+not read what it is told is hung up on. `{"event": "plugged", "plugged"}` goes to everybody: when a fault
+pulls it out (false) and when it is back.
 """
 
 from __future__ import annotations

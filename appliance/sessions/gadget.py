@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from appliance import __version__
-from appliance.errors import Busy, TwinhubError, describe
+from appliance.errors import Busy, TwinhubError, Unavailable, describe
 from appliance.loop import Loop
 from appliance.sessions.control import Message
 from appliance.sessions.conversation import Connection, Conversation
@@ -25,6 +25,8 @@ from appliance.sessions.software import Software
 from appliance.sessions.state import SessionSpec, SessionState
 from appliance.sessions.worker import Session, input_of, why_ended
 from gadgets.definition import Definition
+from gadgets.faults.cable import Plugged, Unplugged
+from gadgets.faults.faulty import Faulty
 from gadgets.usb.device import Told
 from gadgets.usb.records import from_plain, snake, to_plain
 
@@ -55,6 +57,8 @@ class GadgetProcess:
             "local": self.local,
             "events": self.events,
             "serve": self.serve,
+            "record": self.record,
+            "record_end": self.record_end,
             "stop": self.stop,
         }
         self.conversation = Conversation(self.loop, listener, operations, [asking])
@@ -81,6 +85,9 @@ class GadgetProcess:
             self.tell("", "detached", {"client": session.spec.peer, "reason": reason})
 
     def listen(self, told: Told) -> None:
+        if isinstance(told.event, Plugged | Unplugged):
+            for connection in self.conversation.connections:
+                connection.tell({"event": "plugged", "plugged": self.running.plugged})
         if self.followers:
             self.tell(told.function, snake(type(told.event).__name__), to_plain(told.event))
 
@@ -100,11 +107,15 @@ class GadgetProcess:
             "pid": os.getpid(),
             "definition": to_plain(self.definition),
             "portrait": portrait(self.running.gadget),
+            "plugged": self.running.plugged,
         }
 
     def stats(self, message: Message, connection: Connection) -> Message:
+        device, recording = self.running.gadget.device, self.running.recording
         return {
             "session": self.session.spec.id if self.session else None,
+            "faults": device.faults() if isinstance(device, Faulty) else [],
+            "recording": recording.stats() if recording else None,
             "companions": {
                 label: [companion.stats() for companion in companions]
                 for label, companions in self.running.companions.items()
@@ -126,14 +137,28 @@ class GadgetProcess:
         try:
             if self.session:
                 raise Busy(f"{self.name} is in use by {self.session.spec.peer}")
-            state = SessionState.begin(SessionSpec.from_json(message["spec"]))
-            carrier = Software(state, client, self.running)
+            if not self.running.plugged:
+                raise Unavailable(f"{self.name} is unplugged at the moment, by a fault")
         except TwinhubError:
             listener.close()
             client.close()
             raise
-        self.session = Session(self.loop, state, listener, carrier)
+        state = SessionState.begin(SessionSpec.from_json(message["spec"]))
         self.tell("", "attached", {"client": state.spec.peer})
+        self.session = Session(self.loop, state, listener, Software(state, client, self.running))
+        return True
+
+    def record(self, message: Message, connection: Connection) -> bool:
+        (fd,) = connection.take_fds("a pipe or socket")
+        try:
+            self.running.record(fd)
+        except TwinhubError:
+            os.close(fd)
+            raise
+        return True
+
+    def record_end(self, message: Message, connection: Connection) -> bool:
+        self.running.end_recording(str(message.get("reason", "it was ended")))
         return True
 
     def stop(self, message: Message, connection: Connection) -> Message:

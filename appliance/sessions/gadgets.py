@@ -17,7 +17,7 @@ from appliance import __version__
 from appliance.errors import DeviceFailed, NotFound, PeerError, TwinhubError
 from appliance.sessions.control import Message
 from appliance.sessions.link import GADGETS, GadgetLink
-from appliance.sessions.manager import first_contact, listen
+from appliance.sessions.manager import chunks, first_contact, listen
 from appliance.sessions.nursery_client import Nursery
 
 BUILDING: Final = 30.0
@@ -118,6 +118,16 @@ class Gadgets:
         finally:
             await link.close()
 
+    @asynccontextmanager
+    async def record(self, name: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """A recording (`gadgets.replay`) from now on, in chunks, until `record_end` is asked or it ends."""
+        ours, theirs = socket.socketpair()
+        with ours:
+            ours.setblocking(False)
+            with theirs:
+                await self.ask(name, "record", (theirs.fileno(),))
+            yield chunks(ours)
+
     async def close(self, leave: bool) -> None:
         """The daemon ends. `leave`: the gadgets go on and wait for the next one; else they end."""
         links = [link for kept in list(self) if (link := await self._let_go(kept))]
@@ -152,6 +162,7 @@ class Gadgets:
             began = time.monotonic()
             try:
                 kept.link = link or await self._start(kept)
+                kept.link.plugged = kept.link.about["plugged"]
                 kept.portrait, kept.error, link = kept.link.about["portrait"], None, None
                 self._tried(kept)
                 await kept.link.over()
@@ -194,6 +205,8 @@ class Follower(GadgetLink):
         self.heard: asyncio.Queue[Message | None] = asyncio.Queue()
 
     def hear(self, event: Message) -> None:
+        if event["event"] not in ("told", "end"):
+            return
         if self.heard.qsize() < BACKLOG:
             self.heard.put_nowait(event)
         else:

@@ -148,5 +148,13 @@ class SessionLink(Link):
 class GadgetLink(Link):
     what = "gadget"
 
+    plugged = True
+    """False: a fault pulled it out, and nobody can use it"""
+
+    def hear(self, event: Message) -> None:
+        if event["event"] == "plugged":
+            self.plugged = bool(event["plugged"])
+        super().hear(event)
+
     async def stop(self, reason: str) -> None:
         await self.end("stop", reason, reason)

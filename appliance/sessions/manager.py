@@ -139,7 +139,7 @@ class Sessions:
             ours.setblocking(False)
             with theirs:
                 await link.ask("capture", (theirs.fileno(),))
-            yield _chunks(ours)
+            yield chunks(ours)
 
     async def close(self, leave: bool) -> None:
         """The daemon ends. `leave`: the sessions go on and wait for the next one; else they end."""
@@ -209,7 +209,7 @@ async def first_contact(kind: type[AnyLink], path: Path, pid: int, patience: flo
         raise
 
 
-async def _chunks(sock: socket.socket) -> AsyncIterator[bytes]:
+async def chunks(sock: socket.socket) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
     while chunk := await loop.sock_recv(sock, CHUNK):
         yield chunk

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import is_dataclass
+from typing import Any, Final, get_args
 
 from appliance.usbip.wire import DeviceRecord, InterfaceRecord
 from gadgets.definition import Gadget
 from gadgets.usb.configuration import emit
 from gadgets.usb.descriptors import DEVICE
 from gadgets.usb.device import Device
-from gadgets.usb.records import REQUIRED, Option, wanted
+from gadgets.usb.records import REQUIRED, Option, snake, wanted
 from gadgets.usb.urb import Speed
 
 BUS: Final = 1
@@ -89,6 +90,12 @@ def record_of(portrait: Mapping[str, Any], name: str, number: int) -> DeviceReco
 def of_field(option: Option) -> Json:
     return {
         "name": option.name,
-        "wanted": wanted(option.type),
+        "wanted": wanted_of(option.type),
         "optional": option.default is not REQUIRED,
     }
+
+
+def wanted_of(kind: Any) -> str:
+    """Where it is one of several dataclasses, their tags."""
+    tags = [snake(each.__name__) for each in get_args(kind) if is_dataclass(each) and isinstance(each, type)]
+    return f"a table with one of {', '.join(tags)}" if len(tags) > 1 else wanted(kind)

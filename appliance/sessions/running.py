@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from appliance.loop import Loop
+from appliance.loop import Ended, Loop
+from appliance.sessions.recording import Recording
 from appliance.usbip.wire import Unlink
 from gadgets.definition import Gadget
+from gadgets.faults.cable import Plugged, Unplugged
 from gadgets.usb.companion import Companion
 from gadgets.usb.device import BusEvent, Device, To, Told
 from gadgets.usb.urb import Completion, Urb
@@ -43,12 +45,15 @@ class Running:
         self.loop, self.gadget, self.listen = loop, gadget, listen
         self.device: Device = gadget.device
         self.host: Host | None = None
+        self.plugged = True
+        """False: a fault pulled it out, and no host may have it"""
+        self.recording: Recording | None = None
         self.acting = False
         self.companions: dict[str, Sequence[Companion]] = {}
-        for function in gadget.functions:
-            self.companions[function.label] = function.companions
-            for companion in self.companions[function.label]:
-                companion.start(loop, partial(self.give, function.label))
+        for label, companions in gadget.companions.items():
+            self.companions[label] = companions
+            for companion in companions:
+                companion.start(loop, partial(self.give, label))
         self.arm()
 
     # Inputs
@@ -93,6 +98,8 @@ class Running:
 
     def on_time(self) -> None:
         now = time.monotonic_ns()
+        if self.host and not self.plugged:
+            raise Ended("the device was unplugged by a fault")
         if self.host and is_due(self.host.idle_at(), now):
             self.host.release()
         if is_due(self.device.wake_at, now):
@@ -122,17 +129,44 @@ class Running:
             for told in events:
                 for companion in self.companions.get(told.function, ()):
                     companion.hear(told.event)
+                if isinstance(told.event, Plugged | Unplugged):
+                    self.plugged = isinstance(told.event, Plugged)
                 self.listen(told)
 
     def arm(self) -> None:
-        moments = (self.device.wake_at, self.host.idle_at() if self.host else None)
+        moments = [self.device.wake_at]
+        if self.host:
+            moments.append(self.host.idle_at() if self.plugged else 0)
         due = min((at for at in moments if at is not None), default=None)
         self.loop.at(due or 0, None if due is None else self.on_time)
 
+    # Recording
+
+    def record(self, fd: int) -> None:
+        """Write a recording (`gadgets.replay`) to this pipe or socket, from now on."""
+        self.end_recording("another recording begins")
+        self.recording = Recording(self.loop, self.device, self.gadget.definition, fd, self.unread)
+        self.device = self.recording.recorder
+
+    def end_recording(self, reason: str) -> Recording | None:
+        """The one that there was. Its last bytes go out as its reader takes them."""
+        recording, self.recording = self.recording, None
+        if recording:
+            self.device = recording.recorder.device
+            recording.end(reason)
+        return recording
+
+    def unread(self) -> None:
+        self.end_recording("nobody reads it any more")
+
     def close(self) -> None:
+        recording = self.end_recording("the gadget ends")
+        if recording:
+            recording.drain()
         for companions in self.companions.values():
             for companion in companions:
                 companion.close()
+        self.gadget.close()
 
 
 def is_due(at: int | None, now: int) -> bool:

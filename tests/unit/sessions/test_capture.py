@@ -123,7 +123,7 @@ def test_a_reader_that_is_too_slow_loses_whole_blocks_and_is_told_how_many() -> 
     for _ in range(100):
         capture.write(block)
     stats = capture.stats()
-    assert len(capture.backlog) <= BACKLOG_LIMIT
+    assert len(capture.outlet.backlog) <= BACKLOG_LIMIT
     assert stats["dropped"] > 0
     assert stats["written"] + stats["dropped"] == 101
     capture.close()
