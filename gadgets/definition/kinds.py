@@ -48,7 +48,7 @@ KINDS: dict[str, str] = {
 def class_of(kind: str, folder: Path = Path()) -> type[Function]:
     """The class; a file's name is relative to `folder`. Its code is run. Raises UsageError."""
     where, colon, name = KINDS.get(kind, kind).rpartition(":")
-    if not colon:
+    if not colon or where == "kernel":
         raise UsageError(f'unknown{did_you_mean(kind, KINDS)}. A class of your own is "file.py:Class"')
     module = load_file(folder / where) if where.endswith(".py") else import_module(where)
     found = getattr(module, name, None)
