@@ -13,6 +13,8 @@ from gadgets.usb.device import Device
 from gadgets.usb.urb import Completion, SetupPacket, TransferType, Urb
 
 CSW_SIZE = 13
+_NOTIFICATION, _OVERRUN = b"\xa1\x20", b"\x40\x00"
+"""SERIAL_STATE and its bOverRun. PSTN 1.2 table 31."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +128,15 @@ class Overrun(Fault):
         modem(device.configurations)
 
     def suits(self, urb: Urb, done: Completion | None) -> bool:
-        return has_data(urb, done) and urb.setup is None
+        if done is None or urb.setup or not has_data(urb, done):
+            return False
+        return not done.data.startswith(_NOTIFICATION)
 
-    def on_answer(self, urb: Urb, done: Completion, hands: Hands) -> Completion | None:
+    def on_answer(self, urb: Urb, done: Completion, hands: Hands) -> None:
         interface, endpoint = modem(hands.configurations)
-        if urb.endpoint == endpoint:
-            return done
-        head = SetupPacket(0xA1, 0x20, 0, interface, 2)
-        hands.say(endpoint, head.emit() + b"\x40\x00")
+        head = SetupPacket(*_NOTIFICATION, 0, interface, 2)
+        hands.say(endpoint, head.emit() + _OVERRUN)
         hands.again(urb)
-        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from typing import ClassVar, Protocol
 from appliance.errors import UsageError
 from gadgets.usb.configuration import Configuration
 from gadgets.usb.device import Device
+from gadgets.usb.records import Byte, Word
 from gadgets.usb.urb import Completion, SetupPacket, Urb
 
 
@@ -97,13 +98,13 @@ class Fault:
     """
 
     name: str = ""
-    endpoint: int | None = None
-    request_type: int | None = None
-    request: int | None = None
-    value: int | None = None
-    value_mask: int = 0xFFFF
-    index: int | None = None
-    index_mask: int = 0xFFFF
+    endpoint: Byte | None = None
+    request_type: Byte | None = None
+    request: Byte | None = None
+    value: Word | None = None
+    value_mask: Word = 0xFFFF
+    index: Word | None = None
+    index_mask: Word = 0xFFFF
     prefix: bytes = b""
     nth: int = 0
     every: int = 0
