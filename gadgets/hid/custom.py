@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from appliance.errors import UsageError
 from gadgets.hid.descriptor_text import to_bytes
@@ -34,8 +34,8 @@ class OutputReport:
 
 
 class Custom(HidFunction):
-    """`descriptor` is text (gadgets/hid/descriptor_text.py) or hexadecimal bytes; `boot` is "", "keyboard"
-    or "mouse"; `out_endpoint` adds an interrupt OUT endpoint for output reports."""
+    """`descriptor` is text or bytes in hexadecimal (gadgets/hid/descriptor_text.py). `boot` says which boot
+    device it is, if any; `out_endpoint` adds an interrupt OUT endpoint for output reports."""
 
     inputs = (InputReport, FeatureReport)
 
@@ -44,7 +44,7 @@ class Custom(HidFunction):
         *,
         descriptor: str,
         name: str = "",
-        boot: str = "",
+        boot: Literal["", "keyboard", "mouse"] = "",
         out_endpoint: bool = False,
         interval_ms: int = 10,
     ) -> None:

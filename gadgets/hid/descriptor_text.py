@@ -10,6 +10,7 @@
 Commas and line ends separate items. A value is a number (255, 0xFF, -127) or a name, looked up in
 gadgets/hid/names.py; a usage's in the page at hand. An item takes the fewest bytes that hold its value, and
 that is not always what a device has: `Logical Minimum (0, 2 bytes)`. `Bytes (FC 01 02)` is anything else.
+Plain bytes are read too: "05 01 09 02", or a C array with its comments, which many tools print.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ _FLAGS = (
 """Of Input, Output and Feature items, from bit 0: clear, set. HID 1.11 §6.2.2.5."""
 _ALWAYS_TOLD = 3
 _FLAG_BITS = {name.lower(): (bit, at) for bit, pair in enumerate(_FLAGS) for at, name in enumerate(pair)}
+_FLAG_BITS |= {"cnst": (0, 1), "arr": (1, 0), "var": (1, 1), "abs": (2, 0), "rel": (2, 1)}
 _FLAGGED = (Tag.INPUT, Tag.OUTPUT, Tag.FEATURE)
 _USAGE_TAGS = (Tag.USAGE, Tag.USAGE_MINIMUM, Tag.USAGE_MAXIMUM)
 _HEXADECIMAL = (Tag.USAGE_PAGE, Tag.UNIT, *_USAGE_TAGS)
@@ -54,6 +56,7 @@ _PIECE = re.compile(r"[^,\n()]+(?:\([^()]*\)?)?|[()][^,\n]*")
 _ITEM = re.compile(r"([a-z][a-z ]*?)\s*(?:\((.*)\))?", re.IGNORECASE | re.DOTALL)
 _SIZE = re.compile(r"(.*?)\s*(?:(?:^|,)\s*([0124]) bytes?)?", re.IGNORECASE | re.DOTALL)
 _NUMBER = re.compile(r"-?(?:0x[0-9a-f]{1,16}|[0-9]{1,20})", re.IGNORECASE)
+_AROUND_HEX = re.compile(r"(?://|#).*|\b0x|,", re.IGNORECASE)
 _HEX_BYTES = re.compile(r"[0-9a-f\s]+", re.IGNORECASE)
 
 
@@ -129,8 +132,9 @@ def _value_text(tag: Tag, value: int, names: Mapping[int, str]) -> str:
 
 
 def to_bytes(text: str) -> bytes:
-    """The inverse; takes plain hexadecimal bytes as well. Raises UsageError, which names the item."""
-    descriptor = _hex(text) if _HEX_BYTES.fullmatch(text) else b"".join(_items(text))
+    """The inverse; takes plain bytes as well. Raises UsageError, which names the item."""
+    bare = _AROUND_HEX.sub(" ", text)
+    descriptor = _hex(bare) if _HEX_BYTES.fullmatch(bare) else b"".join(_items(text))
     if len(descriptor) > MAX_DESCRIPTOR:
         raise UsageError(f"the report descriptor has {len(descriptor)} bytes; {MAX_DESCRIPTOR} is the most")
     return descriptor

@@ -73,8 +73,7 @@ class Item:
     @property
     def tag(self) -> Tag | None:
         """None for a long or reserved item."""
-        code = self.prefix & 0xFC
-        return Tag(code) if self.prefix != _LONG and code in _TAGS else None
+        return _TAGS.get(self.prefix & 0xFC) if self.prefix != _LONG else None
 
     @property
     def value(self) -> int:
@@ -84,7 +83,7 @@ class Item:
         return bytes((self.prefix,)) + self.data
 
 
-_TAGS = frozenset(Tag)
+_TAGS = {int(tag): tag for tag in Tag}
 
 
 def short_item(tag: Tag, value: int, size: int | None = None) -> Item:

@@ -17,9 +17,9 @@ from pathlib import Path
 from tests.lab.kernel import CACHE, XZ, Kernel
 
 PACKAGES = (
-    "alsa-utils", "busybox-static", "e2fsprogs", "dosfstools", "evtest", "fio", "hwdata", "iproute2",
-    "iputils-ping", "kmod", "procps", "psmisc", "qemu-system-x86", "systemd", "tshark", "udev",
-    "usbip", "usbutils", "util-linux",
+    "alsa-utils", "busybox-static", "dosfstools", "e2fsprogs", "evtest", "exfatprogs", "fdisk", "fio",
+    "hwdata", "iproute2", "iputils-ping", "kmod", "libxkbcommon0", "procps", "psmisc", "qemu-system-x86",
+    "qemu-utils", "sg3-utils", "systemd", "tshark", "udev", "usbip", "usbutils", "util-linux", "xkb-data",
 )  # fmt: skip
 
 

@@ -57,8 +57,11 @@ def test_the_standards_example_reads_as_it_is_printed_there() -> None:
     assert to_bytes(BOOT_MOUSE_TEXT) == BOOT_MOUSE
 
 
-def test_hexadecimal_bytes_are_a_descriptor_too() -> None:
+def test_plain_bytes_are_a_descriptor_too() -> None:
     assert to_bytes(BOOT_MOUSE.hex(" ")) == BOOT_MOUSE
+    assert (
+        to_bytes("0x05, 0x01,  // Usage Page (Generic Desktop)\n0x09,0x02 // Usage (Mouse)") == BOOT_MOUSE[:4]
+    )
 
 
 @pytest.mark.parametrize("kind", [Keyboard, Mouse, Tablet, Gamepad, MediaKeys, Fido])
@@ -91,6 +94,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         ("Logical Minimum (0, 2 bytes)", "160000"),
         ("Unit Exponent (-2)", "550E"),
         ("Feature (Constant), Feature (0x1FF, 4 bytes)", "B101 B3FF010000"),
+        ("Input (Cnst,Var,Abs), Input (Data,Arr,Rel)", "8103 8104"),
         ("Push, Usage Page (LED), Pop, Report ID (7)", "A4 0508 B4 8507"),
         ("Bytes (FC 01)", "FC01"),
     ],

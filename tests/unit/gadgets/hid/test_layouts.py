@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
 from collections.abc import Iterator
-from pathlib import Path
-from unicodedata import normalize
 
 import pytest
 
 from gadgets.hid.layouts import ALT_GR, LAYOUTS, SHIFT, Stroke, strokes
 from gadgets.hid.usages import KEYS
+from tests.unit.gadgets.hid.xkb import IS_HERE, Keymap, keymap
 
 LATIN_1 = [chr(code) for code in (9, 10, *range(0x20, 0x7F), *range(0xA0, 0x100))]
-XKB_DATA = Path("/usr/share/X11/xkb")
-XKB_OFFSET = 8
 NAMES = {"uk": "gb"}
-DEAD = {0xFE50: "\u0300", 0xFE51: "\u0301", 0xFE52: "\u0302", 0xFE53: "\u0303", 0xFE57: "\u0308"}
-SPACING = {"\u0300 ": "`", "\u0302 ": "^", "\u0303 ": "~"}
+"""Of layouts that xkeyboard-config calls otherwise."""
 
 EVDEV = dict(
     zip(
@@ -33,60 +27,38 @@ EVDEV = dict(
         strict=True,
     )
 )
-"""Usage → key code. linux/input-event-codes.h"""
+"""Usage → evdev's key code. linux/input-event-codes.h"""
 
 
-class Names(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_char_p) for name in ("rules", "model", "layout", "variant", "options")]
-
-
-class Xkb:
-    """One keymap of libxkbcommon."""
-
-    def __init__(self, library: ctypes.CDLL, layout: str) -> None:
-        self.library = library
-        for name in ("xkb_context_new", "xkb_keymap_new_from_names", "xkb_state_new"):
-            getattr(library, name).restype = ctypes.c_void_p
-        self.context = ctypes.c_void_p(library.xkb_context_new(0))
-        names = Names(b"evdev", b"pc105", NAMES.get(layout, layout).encode(), None, None)
-        self.keymap = ctypes.c_void_p(library.xkb_keymap_new_from_names(self.context, ctypes.byref(names), 0))
-
-    def close(self) -> None:
-        self.library.xkb_keymap_unref(self.keymap)
-        self.library.xkb_context_unref(self.context)
-
-    def types(self, stroke: Stroke) -> str:
-        state = ctypes.c_void_p(self.library.xkb_state_new(self.keymap))
-        for modifier, code in ((SHIFT, 42), (ALT_GR, 100)):
-            if stroke.modifiers & modifier:
-                self.library.xkb_state_update_key(state, code + XKB_OFFSET, 1)
-        code = EVDEV[stroke.usage] + XKB_OFFSET
-        symbol = self.library.xkb_state_key_get_one_sym(state, code)
-        text = ctypes.create_string_buffer(16)
-        self.library.xkb_state_key_get_utf8(state, code, text, len(text))
-        self.library.xkb_state_unref(state)
-        return DEAD.get(symbol) or text.value.decode().replace("\r", "\n")
+LEFT_SHIFT, RIGHT_ALT = 42, 100
 
 
 @pytest.fixture(params=[name for name in LAYOUTS if not name.endswith("-windows")])
-def xkb(request: pytest.FixtureRequest) -> Iterator[tuple[str, Xkb]]:
-    found = ctypes.util.find_library("xkbcommon")
-    if found is None or not XKB_DATA.exists():
+def judged(request: pytest.FixtureRequest) -> Iterator[tuple[str, Keymap]]:
+    if not IS_HERE:
         pytest.skip("libxkbcommon or xkb-data is not installed; they judge the layouts")
-    keymap = Xkb(ctypes.CDLL(found), request.param)
-    yield request.param, keymap
-    keymap.close()
+    name: str = request.param
+    with keymap(NAMES.get(name, name)) as judge:
+        yield name, judge
 
 
-def test_every_stroke_types_on_a_linux_desktop_what_the_table_says(xkb: tuple[str, Xkb]) -> None:
-    name, keymap = xkb
+def events_of(stroke: Stroke) -> Iterator[tuple[int, int]]:
+    """As evdev tells it: key code, pressed or released."""
+    modifiers = [code for bit, code in ((SHIFT, LEFT_SHIFT), (ALT_GR, RIGHT_ALT)) if stroke.modifiers & bit]
+    for code in (*modifiers, EVDEV[stroke.usage]):
+        yield code, 1
+    for code in (EVDEV[stroke.usage], *modifiers):
+        yield code, 0
+
+
+def test_every_stroke_types_on_a_linux_desktop_what_the_table_says(judged: tuple[str, Keymap]) -> None:
+    name, judge = judged
     layout = LAYOUTS[name]
     wrong = {}
     for character in {*layout.table, *LATIN_1}:
-        typed = "".join(keymap.types(stroke) for stroke in layout.strokes(character))
-        if len(typed) == 2:
-            typed = SPACING.get(typed) or normalize("NFC", typed[1] + typed[0])
-        if typed not in ("", character):
+        found = layout.strokes(character)
+        typed = judge.text(event for stroke in found for event in events_of(stroke))
+        if found and typed != character:
             wrong[character] = typed
     assert not wrong
 
