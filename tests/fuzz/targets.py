@@ -6,6 +6,7 @@ from tests.fuzz import (
     fuzz_gadgets,
     fuzz_hid,
     fuzz_kernel,
+    fuzz_serial,
     fuzz_sessions,
     fuzz_storage,
     fuzz_usbip,
@@ -15,7 +16,16 @@ from tests.fuzz.harness import Note, Result, Tally, Target, part, soak
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for module in (fuzz_usbip, fuzz_sessions, fuzz_kernel, fuzz_gadgets, fuzz_hid, fuzz_storage, fuzz_words)
+    for module in (
+        fuzz_usbip,
+        fuzz_sessions,
+        fuzz_kernel,
+        fuzz_gadgets,
+        fuzz_hid,
+        fuzz_serial,
+        fuzz_storage,
+        fuzz_words,
+    )
     for target in module.TARGETS
 }
 STEPS = 10

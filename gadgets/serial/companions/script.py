@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,8 +82,10 @@ class Dialogue:
 
 def _compiled(number: int, rule: Rule, where: str) -> tuple[re.Pattern[bytes], bytes]:
     try:
-        pattern, send = re.compile(rule.when.encode()), rule.send.encode()
-    except re.error as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            pattern, send = re.compile(rule.when.encode()), rule.send.encode()
+    except (re.error, Warning) as error:
         raise ConfigError(
             f"{where}, rule {number}: {rule.when!r} is no regular expression: {error}"
         ) from None

@@ -359,6 +359,7 @@ def test_a_script_hears_no_faster_than_its_answers_are_fetched(desks: list[Desk]
         ("[[rule]]\nwhen = 'x'", "send"),
         ("[[rule]]\nwhen = 'x'\nsend = 'y'\nonec = true", "once"),
         ("[[rule]]\nwhen = '('\nsend = 'y'", "rule 1: .* is no regular expression"),
+        ("[[rule]]\nwhen = '[[a]'\nsend = 'y'", "rule 1: .* is no regular expression"),
         ("[[rule]]\nwhen = 'x*'\nsend = 'y'", "rule 1: .* matches nothing at all"),
         (r"[[rule]]" "\nwhen = 'x'\nsend = '\\1'", "rule 1: cannot send"),
         ("[[rule]", "script.toml: .*line 1"),
