@@ -80,7 +80,7 @@ class Custom(HidFunction):
             known = (
                 f"{size} bytes" + f" with id {r.id}" * bool(r.id)
                 for r, size in self.sizes.items()
-                if r.kind is kind
+                if r.kind == kind
             )
             raise UsageError(
                 f"{data[:8].hex(' ')!r}, {len(data)} bytes, is no {kind.name.lower()} report of this device; "

@@ -59,7 +59,7 @@ class HidFunction(Function):
         }
         self._waiting: deque[bytes] = deque()
         self._pause = Timer()
-        inputs = [report.id for report in self.sizes if report.kind is ReportKind.INPUT]
+        inputs = [report.id for report in self.sizes if report.kind == ReportKind.INPUT]
         self._idle = dict.fromkeys(inputs, self.idle_after_reset)
         self._repeat = {report_id: Timer() for report_id in inputs}
 
@@ -124,7 +124,7 @@ class HidFunction(Function):
 
     def out(self, endpoint: int, data: bytes) -> bool:
         """What is no output report is dropped: a host seldom clears the halt of such an endpoint."""
-        self._take(ReportKind.OUTPUT, self._id(data), data)
+        self._take(Report(ReportKind.OUTPUT, self._id(data)), data)
         return True
 
     def fill(self, endpoint: int, length: int) -> bytes | None:
@@ -163,7 +163,7 @@ class HidFunction(Function):
 
     def _largest(self, kind: ReportKind) -> int:
         """At least 1, so that an endpoint may be there for reports that are not."""
-        return max((size for report, size in self.sizes.items() if report.kind is kind), default=1)
+        return max((size for report, size in self.sizes.items() if report.kind == kind), default=1)
 
     def _id(self, report: bytes) -> int:
         """0 where reports have no ids."""
@@ -173,12 +173,11 @@ class HidFunction(Function):
     def _spoken(self, report: bytes) -> bytes:
         return self.boot_report(report) if self.protocol == BOOT_PROTOCOL else report
 
-    def _take(self, kind: ReportKind, report_id: int, data: bytes) -> bool:
-        which = Report(kind, report_id)
-        if len(data) != self.sizes.get(which) or self._id(data) != report_id:
+    def _take(self, which: Report, data: bytes) -> bool:
+        if len(data) != self.sizes.get(which) or self._id(data) != which.id:
             return False
         self.reports[which] = data
-        self.on_report(kind, data)
+        self.on_report(ReportKind(which.kind), data)
         return True
 
     # Requests
@@ -188,14 +187,13 @@ class HidFunction(Function):
         return {kind << 8: descriptor for kind, descriptor in own.items()}.get(setup.value)
 
     def _get_report(self, setup: SetupPacket, data: bytes) -> Answer:
-        which = _which(setup)
-        report = self.reports.get(which) if which else None
-        return self._spoken(report) if report and which and which.kind is ReportKind.INPUT else report
+        which = Report(*divmod(setup.value, 256))
+        report = self.reports.get(which)
+        return self._spoken(report) if report and which.kind == ReportKind.INPUT else report
 
     def _set_report(self, setup: SetupPacket, data: bytes) -> Answer:
-        which = _which(setup)
-        settable = which and which.kind is not ReportKind.INPUT
-        return b"" if which and settable and self._take(which.kind, which.id, data) else None
+        which = Report(*divmod(setup.value, 256))
+        return b"" if which.kind != ReportKind.INPUT and self._take(which, data) else None
 
     def _get_idle(self, setup: SetupPacket, data: bytes) -> Answer:
         rate = self._idle.get(setup.value)
@@ -233,17 +231,11 @@ class HidFunction(Function):
     def restore(self, state: Mapping[str, Any]) -> None:
         self.configured = state["configured"]
         self.protocol = state["protocol"]
-        self.reports = {Report(ReportKind(kind), number): data for kind, number, data in state["reports"]}
+        self.reports = {Report(kind, number): data for kind, number, data in state["reports"]}
         self._waiting = deque(state["waiting"])
         self._pause = Timer(state["pause"])
         self._idle = {report_id: rate for report_id, rate, _ in state["idle"]}
         self._repeat = {report_id: Timer(at) for report_id, _, at in state["idle"]}
-
-
-def _which(setup: SetupPacket) -> Report | None:
-    """wValue of GET_REPORT and SET_REPORT."""
-    kind, report_id = divmod(setup.value, 256)
-    return Report(ReportKind(kind), report_id) if kind in frozenset(ReportKind) else None
 
 
 _REQUESTS: dict[tuple[int, int], Callable[[HidFunction, SetupPacket, bytes], Answer]] = {

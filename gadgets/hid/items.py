@@ -116,9 +116,9 @@ def parse_items(descriptor: bytes) -> Iterator[Item]:
 
 
 class Report(NamedTuple):
-    """Which report of a descriptor; `id` is 0 where reports have none."""
+    """Which report: a `ReportKind`, and an id that is 0 where reports have none."""
 
-    kind: ReportKind
+    kind: int
     id: int
 
 
