@@ -134,7 +134,7 @@ class Overrun(Fault):
 
     def on_answer(self, urb: Urb, done: Completion, hands: Hands) -> None:
         interface, endpoint = modem(hands.configurations)
-        head = SetupPacket(*_NOTIFICATION, 0, interface, 2)
+        head = SetupPacket(_NOTIFICATION[0], _NOTIFICATION[1], 0, interface, 2)
         hands.say(endpoint, head.emit() + _OVERRUN)
         hands.again(urb)
 

@@ -80,7 +80,7 @@ class Recording:
 
     def __init__(self, data: bytes | memoryview) -> None:
         self._data = memoryview(data)
-        header, self._begin = _header(self._data)
+        header, self.begin = _header(self._data)
         self.definition = header.get("definition")
         self.snapshot = header["snapshot"]
         self.keep = header["keep"]
@@ -90,7 +90,7 @@ class Recording:
         """In order, but for an input at a torn end, whose output may be lost. Raises ProtocolError, with the
         place, for a whole frame that makes no sense."""
         step: Step | None = None
-        for frame in self._frames():
+        for frame in self.frames():
             payload = self._data[frame.start : frame.end]
             try:
                 if frame.kind in (f.ANSWERS, f.REFUSED):
@@ -105,8 +105,8 @@ class Recording:
         if step and isinstance(step.entry, Checkpoint | End):
             yield step
 
-    def _frames(self) -> Iterator[Frame]:
-        data, at = self._data, self._begin
+    def frames(self) -> Iterator[Frame]:
+        data, at = self._data, self.begin
         while at + f.FRAME.size + f.CRC.size <= len(data):
             kind, length = f.FRAME.unpack_from(data, at)
             start = at + f.FRAME.size

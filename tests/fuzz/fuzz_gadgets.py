@@ -10,7 +10,7 @@ from appliance.errors import ProtocolError, TwinhubError
 from appliance.inventory.descriptors import configurations, interfaces_of
 from gadgets.hid.keyboard import Press, Release, TypeText, keyboard
 from gadgets.usb.configuration import emit, parse_configuration
-from gadgets.usb.device import BusEvent, GadgetDevice
+from gadgets.usb.device import BusEvent, Device, GadgetDevice
 from gadgets.usb.urb import SHORT_NOT_OK, ZERO_PACKET, Completion, IsoPacket, SetupPacket, Urb
 from tests.fuzz.harness import parser
 from tests.fuzz.mutation import flip, invent, number
@@ -108,10 +108,14 @@ FRESH = {device: device.snapshot() for device in (KEYBOARD, BENCH)}
 
 
 def play(random: Random, script: Script) -> None:
+    script.device.restore(FRESH[script.device])
+    perform(script.device, script.steps)
+
+
+def perform(device: Device, steps: list[Step]) -> None:
     """Each URB completes once, never after its unlink, with no more than asked; at the end none is left."""
-    device, in_flight, last, now = script.device, dict[int, Urb](), 0, 0
-    device.restore(FRESH[device])
-    for step in script.steps:
+    in_flight, last, now = dict[int, Urb](), 0, 0
+    for step in steps:
         done: list[Completion] = []
         if isinstance(step, Urb):
             last += 1

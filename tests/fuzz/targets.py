@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.fuzz import (
+    fuzz_faults,
     fuzz_gadgets,
     fuzz_hid,
     fuzz_kernel,
@@ -21,6 +22,7 @@ TARGETS: dict[str, Target] = {
         fuzz_sessions,
         fuzz_kernel,
         fuzz_gadgets,
+        fuzz_faults,
         fuzz_hid,
         fuzz_serial,
         fuzz_storage,

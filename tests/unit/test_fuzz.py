@@ -13,7 +13,7 @@ from tests.fuzz.harness import GROWTH, Result, Tally, parser, part, soak
 from tests.fuzz.targets import TARGETS
 
 COUNT = 2000
-ACCEPTS_ALL = {"endpoints", "sysfs-descriptors", "gadget", "hid", "disk", "serial"}
+ACCEPTS_ALL = {"endpoints", "sysfs-descriptors", "gadget", "faults", "hid", "disk", "serial"}
 
 
 @pytest.mark.parametrize("name", TARGETS)
