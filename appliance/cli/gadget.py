@@ -9,7 +9,7 @@ from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from textwrap import fill
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from appliance.cli.command import Command, add_common, daemon, show, show_line
 from appliance.cli.daemon_client import DaemonClient
@@ -18,6 +18,9 @@ from appliance.cli.sessions import write
 from appliance.cli.text import size, table
 from appliance.errors import TwinhubError, UsageError
 from appliance.exports.gadgets import is_path
+
+if TYPE_CHECKING:
+    from gadgets.definition import Definition
 
 Json = dict[str, Any]
 
@@ -84,11 +87,16 @@ def table_of(args: Namespace) -> Json:
 
 def definition_of(what: str) -> Json:
     """{"definition", "name"} of a file or of the catalogue."""
-    from appliance.exports.definitions import resolve
     from gadgets.usb.records import to_plain
 
-    definition = resolve(Path(what) if is_path(what) or Path(what).is_file() else what)
+    definition = resolved(what)
     return {"definition": to_plain(definition), "name": definition.name}
+
+
+def resolved(what: str) -> Definition:
+    from appliance.exports.definitions import resolve
+
+    return resolve(Path(what) if is_path(what) or Path(what).is_file() else what)
 
 
 def record(args: Namespace) -> None:
@@ -113,6 +121,11 @@ def end_recording(client: DaemonClient, name: str) -> None:
 
 
 def run(args: Namespace) -> None:
+    if args.udc is not None:
+        from appliance.cli.gadget_udc import run_on_udc
+
+        run_on_udc(args, resolved(args.what))
+        return
     from appliance.cli.gadget_run import run
 
     run(args, table_of(args))
@@ -143,6 +156,14 @@ def run_arguments(parser: ArgumentParser) -> None:
         type=int,
         metavar="PORT",
         help="where to serve it without a daemon (default 3240, or a free one)",
+    )
+    parser.add_argument(
+        "--udc",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="as root, present it on this USB device controller (without a name: on the only one) instead of"
+        " serving it; each line of standard input is then an input, in the words of `gadget send`",
     )
 
 
@@ -204,7 +225,8 @@ BELOW = {
         "Runs a gadget until Ctrl-C and tells what happens to it. It needs neither root nor a daemon: "
         "without one it serves the gadget on loopback by itself; in a running daemon the gadget is there for "
         "that time.",
-        "twinhub gadget run keyboard\n  twinhub gadget run kiosk.toml --name kiosk",
+        "twinhub gadget run keyboard\n  twinhub gadget run kiosk.toml --name kiosk\n"
+        "  sudo twinhub gadget run kiosk.toml --udc fe980000.usb",
     ),
     "add": Command(
         add,
