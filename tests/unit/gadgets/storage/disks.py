@@ -232,3 +232,10 @@ def read_10(lba: int, count: int) -> bytes:
 
 def write_10(lba: int, count: int, *, fua: bool = False) -> bytes:
     return struct.pack(">BBIBHB", 0x2A, fua << 3, lba, 0, count, 0)
+
+
+def pattern(host: DiskHost) -> bytes:
+    """Every block of the medium different."""
+    data = b"".join(bytes((number,)) * 512 for number in range(64))
+    ram(host).data[:] = data
+    return data
