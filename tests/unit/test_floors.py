@@ -26,10 +26,12 @@ FLOORS: dict[str, int] = {
     "gadgets.replay": 2,
     "gadgets.definition": 3,
     "gadgets.udc": 4,
+    "gadgets.testing": 5,
     "appliance.inventory": 2,
     "appliance.kernel": 2,
     "appliance.exports": 3,
     "appliance.sessions": 4,
+    "appliance.testing": 5,
     "appliance.api": 6,
     "appliance.config": 7,
     "appliance.daemon": 7,
@@ -39,7 +41,13 @@ FLOORS: dict[str, int] = {
 SANS_IO = ("asyncio", "socket", "select", "selectors", "time", "random", "os", "threading")
 """What a gadget may not touch: it is a deterministic state machine."""
 
-SHELLS = ("gadgets.serial.companions", "gadgets.storage.media", "gadgets.udc", "gadgets.definition")
+SHELLS = (
+    "gadgets.serial.companions",
+    "gadgets.storage.media",
+    "gadgets.udc",
+    "gadgets.definition",
+    "gadgets.testing",
+)
 """The places beside the state machines, where gadgets meet the outside."""
 
 

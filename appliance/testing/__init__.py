@@ -1,0 +1,1 @@
+"""For tests of software that talks to USB devices through this machine's kernel."""
