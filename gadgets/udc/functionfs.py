@@ -109,6 +109,14 @@ class FunctionFs(functionfs.Function):  # type: ignore[misc]
         self.generation = 0
         self.bridge = Bridge(device, self)
 
+    def __exit__(self, *raised: Any) -> None:
+        """What the package leaves open is closed, too."""
+        super().__exit__(*raised)
+        for context in (self._in_aio_context, self._out_aio_context):
+            if context is not None:
+                context.close()
+        self.eventfd.close()
+
     def getEndpointClass(self, is_in: bool, descriptor: Any) -> Callable[..., Any]:
         return partial(self.open, descriptor.bEndpointAddress)
 

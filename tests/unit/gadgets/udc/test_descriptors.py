@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
-
-from hypothesis import given
-from hypothesis import strategies as st
-
 from gadgets.hid.keyboard import Keyboard
 from gadgets.testdevice.sourcesink import SourceSink
 from gadgets.udc.descriptors import shown
-from gadgets.udc.functionfs import structure
 from gadgets.udc.tree import tree_of
 from gadgets.usb.compose import Identity, compose
 from gadgets.usb.descriptor_set import DescriptorSet
@@ -82,18 +76,3 @@ def test_the_tree_has_the_devices_identity() -> None:
 def test_power_is_told_in_milliampere_at_every_speed() -> None:
     tree = tree_of("bench", described(Speed.SUPER), (), with_functionfs=True)
     assert tree.configuration["MaxPower"] == "296"
-
-
-def test_endpoints_are_given_to_python_functionfs_with_their_fields() -> None:
-    endpoint = structure(bytes.fromhex("07 05 81 03 08 00 0a"))
-    assert (endpoint.bEndpointAddress, endpoint.wMaxPacketSize) == (0x81, 8)
-    audio = structure(bytes.fromhex("09 05 81 05 c0 00 01 00 02"))
-    assert audio.bSynchAddress == 2
-
-
-@given(st.binary(max_size=253), st.integers(0x20, 0xFF))
-def test_every_other_descriptor_is_given_byte_for_byte(body: bytes, kind: int) -> None:
-    whole = bytes((len(body) + 2, kind)) + body
-    given_on = structure(whole)
-    assert (given_on.bLength, given_on.bDescriptorType) == (len(whole), kind)
-    assert ctypes.string_at(ctypes.addressof(given_on), ctypes.sizeof(given_on)) == whole
