@@ -1,7 +1,8 @@
 """Forks the daemon's workers: `python -m appliance.sessions.nursery --fd N`.
 
-It has imported their code once, so that they start within milliseconds and share that memory. It lives as
-long as the other end of N, a SOCK_SEQPACKET pair: the daemon. The workers live on.
+It has imported their code once, that of gadgets when the first is asked for, so that they start within
+milliseconds and share that memory. It lives as long as the other end of N, a SOCK_SEQPACKET pair: the daemon.
+The workers live on.
 
 A request is `{kind of worker: what it is}` with descriptors, of which the first is its listening control
 socket; the answer is `{"pid": …}`, or `errors.describe`'s form.
@@ -23,10 +24,10 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
 from appliance.errors import Unavailable, describe
-from appliance.sessions import gadget
 from appliance.sessions.control import REQUEST_LIMIT
 from appliance.sessions.state import SessionSpec, SessionState
 from appliance.sessions.worker import Worker
@@ -42,6 +43,8 @@ def serve(daemon: socket.socket) -> None:
             return
         ((kind, what),) = json.loads(request).items()
         try:
+            if kind == "gadget":
+                import_gadget(what)
             if not (pid := os.fork()):
                 daemon.close()
                 work(kind, what, fds)
@@ -73,7 +76,31 @@ def run_session(spec: Mapping[str, Any], sockets: Sequence[socket.socket]) -> No
 
 
 def run_gadget(what: Mapping[str, Any], sockets: Sequence[socket.socket]) -> None:
-    gadget.run(what, *sockets)
+    from appliance.sessions.gadget import run
+
+    run(what, *sockets)
+
+
+def import_gadget(what: Mapping[str, Any]) -> None:
+    """The code of all gadgets, and that of this one as far as it is of the house."""
+    from gadgets.definition.kinds import KINDS, class_of
+
+    use_a_gadget()
+    for kind in {part["kind"] for part in what["definition"]["functions"]} & KINDS.keys():
+        class_of(kind)
+
+
+@cache
+def use_a_gadget() -> None:
+    """Some memory is written to when code is first used: half of what a gadget's process would have for its
+    own, did it not happen here."""
+    from appliance.sessions.portrait import portrait
+    from gadgets.definition import catalogue
+
+    with catalogue()["keyboard"].build() as example:
+        portrait(example)
+    gc.collect()
+    gc.freeze()
 
 
 KINDS: Final[Mapping[str, Callable[[Mapping[str, Any], Sequence[socket.socket]], None]]] = {
