@@ -166,7 +166,7 @@ class Serial(Function):
         _INPUTS[type(input)](self, input)
 
     def _send(self, input: Send) -> None:
-        data = input.text.encode() + input.data
+        data = encoded(input.text) + input.data
         if not self.online:
             raise Unavailable("no host has configured this device yet; attach it first")
         if self._queued + self._fetched + len(data) > WINDOW:
@@ -297,6 +297,13 @@ class Serial(Function):
         self._state, self._told = SerialState(state["state"]), SerialState(state["told"])
         self._passing = deque(map(SerialState, state["passing"]))
         self._responses, self._announce = deque(state["responses"]), state["announce"]
+
+
+def encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise UsageError("the text has half a surrogate pair, which is no character; send `data`") from None
 
 
 _INPUTS: dict[type, Callable[[Serial, Any], None]] = {

@@ -23,7 +23,7 @@ class Companion(Protocol):
 
     def start(self, reactor: Reactor, give: Callable[[object], None]) -> None:
         """Open what it needs, or raise a TwinhubError. `give(input)` is a local input to its function, at any
-        later time; it raises what `Function.local` raises."""
+        later time, also while it hears; it raises what `Function.local` raises."""
 
     def hear(self, event: object) -> None:
         """Something its function told."""

@@ -224,6 +224,11 @@ def test_data_for_the_host_fills_its_transfers(desk: Desk) -> None:
     assert desk.take_heard() == [Sent(606)]
 
 
+def test_a_text_that_is_none_is_refused(desk: Desk) -> None:
+    with pytest.raises(UsageError, match="half a surrogate pair"):
+        desk.give(Send("\ud800"))
+
+
 def test_a_transfer_that_waits_gets_what_is_sent_next(desk: Desk) -> None:
     number = desk.ask()
     desk.give(Send("now"))
