@@ -43,7 +43,7 @@ class Stage(IntEnum):
     INVALID = 4
 
 
-class Outcome(IntEnum):
+class CswStatus(IntEnum):
     """bCSWStatus. BOT table 5.3."""
 
     PASSED = 0
@@ -52,7 +52,7 @@ class Outcome(IntEnum):
 
 
 COMMAND, DATA_IN, DATA_OUT, STATUS, INVALID = Stage
-PASSED, FAILED, PHASE_ERROR = Outcome
+PASSED, FAILED, PHASE_ERROR = CswStatus
 
 
 class Endpoints(Protocol):
@@ -239,7 +239,7 @@ class BulkOnly:
     def restore(self, state: Mapping[str, Any]) -> None:
         """The target's units are as they were."""
         self.reset()
-        self.stage, self._status = Stage(state["stage"]), Outcome(state["status"])
+        self.stage, self._status = Stage(state["stage"]), CswStatus(state["status"])
         self._tag, self._lun, self._residue = state["tag"], state["lun"], state["residue"]
         self._wanted, self._coming = state["wanted"], state["coming"]
         if state["task"]:

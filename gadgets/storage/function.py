@@ -48,7 +48,7 @@ class Disk(Function):
             raise UsageError(f"a disk has 1 to {MAX_LUNS} luns, not {len(luns)}")
         natures = [nature_of(lun, index, len(luns)) for index, lun in enumerate(luns)]
         self.name = name
-        self.units = [Unit(nature, open_medium, self._tell_of_unit) for nature in natures]
+        self.units = [Unit(nature, open_medium, self.tell) for nature in natures]
         self._transport = BulkOnly(Target(self.units), self)
         try:
             for unit, lun in zip(self.units, luns, strict=True):
@@ -62,9 +62,6 @@ class Disk(Function):
         """Give the media back, with all that was written to them durable."""
         for unit in self.units:
             unit.unload()
-
-    def _tell_of_unit(self, event: object) -> None:
-        self.tell(event)
 
     # Function
 

@@ -9,7 +9,7 @@ from random import Random
 from appliance.errors import TwinhubError
 from gadgets.storage.bot import CBW
 from gadgets.storage.lun import Eject, Insert, Lun, MendBlocks, NotReady, SpoilBlocks, WriteProtect
-from gadgets.storage.scsi.tables import tables
+from gadgets.storage.scsi.tables import TABLES
 from gadgets.usb.urb import Completion, SetupPacket, Status, Urb
 from tests.fuzz.harness import parser
 from tests.fuzz.mutation import MUTATIONS, NUMBERS
@@ -24,7 +24,7 @@ RECOVER = (SetupPacket(0x21, 0xFF), SetupPacket(0x02, 1, 0, IN), SetupPacket(0x0
 DEVICE.submit(Urb(0, 0, setup=CONFIGURE))
 FRESH = DEVICE.snapshot()
 
-OPCODES = tuple(command.usage for table in tables.values() for command in table.values())
+OPCODES = tuple(command.usage for table in TABLES.values() for command in table.values())
 INPUTS = (
     Eject(), Eject(2, force=True), Insert("a"), Insert("rom", 2), Insert("none", 2), WriteProtect(True),
     WriteProtect(False, 1), SpoilBlocks(1, 9), MendBlocks(), NotReady(True), NotReady(False, 1),

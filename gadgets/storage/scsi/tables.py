@@ -17,7 +17,7 @@ TIMEOUTS = 0x80
 
 def report_supported_operation_codes(unit: Unit, block: bytes) -> Outcome:
     """All commands, or one: by opcode (1), with its service action (2), or either (3). SPC-4 §6.35."""
-    table = tables[unit.nature.cdrom]
+    table = TABLES[unit.nature.cdrom]
     options, opcode, action = block[2] & 7, block[3], int.from_bytes(block[4:6], "big")
     with_timeouts, allocation = block[2] & TIMEOUTS != 0, int.from_bytes(block[6:10], "big")
     if options == 0:
@@ -124,5 +124,5 @@ def _table(rows: Iterable[Command]) -> dict[int, Command]:
 
 SERVICE_ACTIONS = frozenset(command.usage[0] for command in COMMON if command.action is not None)
 """Opcodes whose byte 1 says what they do."""
-tables = {False: _table((*COMMON, *ONLY_DISKS)), True: _table((*COMMON, *ONLY_CDROMS))}
+TABLES = {False: _table((*COMMON, *ONLY_DISKS)), True: _table((*COMMON, *ONLY_CDROMS))}
 """Whether it is a CD-ROM drive → opcode, with the service action above it → command."""

@@ -9,7 +9,7 @@ from gadgets.storage.scsi.command import Outcome
 from gadgets.storage.scsi.inquiry import nobody
 from gadgets.storage.scsi.primary import sense_of_nobody
 from gadgets.storage.scsi.sense import CheckCondition, Sense
-from gadgets.storage.scsi.tables import SERVICE_ACTIONS, tables
+from gadgets.storage.scsi.tables import SERVICE_ACTIONS, TABLES
 from gadgets.storage.scsi.unit import Unit
 
 REQUEST_SENSE, INQUIRY = 0x03, 0x12
@@ -24,7 +24,7 @@ class Target:
 
     def __init__(self, units: Sequence[Unit]) -> None:
         self.units = tuple(units)
-        self._tables = [tables[unit.nature.cdrom] for unit in self.units]
+        self._tables = [TABLES[unit.nature.cdrom] for unit in self.units]
 
     def begin(self, lun: int, block: bytes, size: int) -> Outcome:
         """A command block of 16 bytes, of which the host sent `size`. Raises CheckCondition, whose sense is

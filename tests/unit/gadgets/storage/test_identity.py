@@ -10,7 +10,7 @@ from appliance.errors import NotFound, UsageError
 from gadgets.storage.function import Disk
 from gadgets.storage.lun import Lun
 from gadgets.storage.scsi.sense import OUT_OF_RANGE, Sense
-from gadgets.storage.scsi.tables import tables
+from gadgets.storage.scsi.tables import TABLES
 from gadgets.usb.records import from_plain
 from tests.unit.gadgets.storage.disks import (
     FAILED,
@@ -250,7 +250,7 @@ def test_all_supported_commands_are_listed(kind: str) -> None:
     assert int.from_bytes(data[:4], "big") == 8 * len(rows)
     assert {(opcode, action, flags & 1, size) for opcode, action, flags, size in rows} == {
         (c.usage[0], c.action or 0, c.action is not None, len(c.usage))
-        for c in tables[kind == "cdrom"].values()
+        for c in TABLES[kind == "cdrom"].values()
     }
     assert len(codes(subject, 0x80)) == 4 + 20 * len(rows)
 
@@ -277,7 +277,7 @@ def test_service_actions_are_asked_for_where_there_are_some() -> None:
 def test_every_listed_command_is_one_and_no_other_is() -> None:
     subject = host(Lun("ram:64"), Lun("ram:64", kind="cdrom"))
     for lun, cdrom in enumerate((False, True)):
-        known = {command.usage[0] for command in tables[cdrom].values()}
+        known = {command.usage[0] for command in TABLES[cdrom].values()}
         for opcode in range(256):
             done = subject.command(bytes((opcode,)).ljust(16, b"\0"), lun=lun)
             unknown = done.status == FAILED and subject.sense(lun) == "5 20 00"
