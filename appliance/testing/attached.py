@@ -28,6 +28,8 @@ from gadgets.usb.device import Told
 from gadgets.usb.urb import Completion, Urb
 
 DEVID = 1 << 16 | 1
+LOOK = 0.05
+"""Seconds between two looks at what the kernel made of it."""
 PLUGGED_IN = 20.0
 """Seconds in which the kernel must have enumerated the device."""
 
@@ -103,8 +105,15 @@ class LocalKernel:
         done.result()
 
     def wait(self, done: Callable[[], bool], timeout: float) -> bool:
+        """The kernel is looked at now and then, too: what it does with the device is not told here."""
+        deadline = time.monotonic() + timeout
         with self._changed:
-            return self._changed.wait_for(done, timeout)
+            while not done():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait(min(left, LOOK))
+        return True
 
     @property
     def busid(self) -> str | None:

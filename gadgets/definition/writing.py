@@ -37,12 +37,13 @@ def to_toml(definition: Definition) -> str:
 
 def _lines(table: Mapping[str, Any]) -> str:
     return "".join(
-        f"{_key(key)} = {_hex_or(key, value)}\n" for key, value in table.items() if value is not None
+        f"{_key(key)} = {toml_of(key, value)}\n" for key, value in table.items() if value is not None
     )
 
 
-def _hex_or(key: str, value: Any) -> str:
-    return f"{value:#06x}" if key in _IN_HEX else _value(value)
+def toml_of(key: str, value: Any) -> str:
+    """The value of that key; ids are in hex."""
+    return f"{value:#06x}" if key in _IN_HEX else toml_value(value)
 
 
 def _key(key: str) -> str:
@@ -57,14 +58,17 @@ def _text(text: str) -> str:
     return quoted.replace("\x7f", "\\u007f")
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """A plain value as TOML writes it."""
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, bool | int | float):
         return json.dumps(value)
     if isinstance(value, Mapping):
-        inside = ", ".join(f"{_key(key)} = {_value(each)}" for key, each in value.items() if each is not None)
+        inside = ", ".join(
+            f"{_key(key)} = {toml_value(each)}" for key, each in value.items() if each is not None
+        )
         return f"{{ {inside} }}" if inside else "{}"
-    items = [_value(item) for item in value]
+    items = [toml_value(item) for item in value]
     short = f"[{', '.join(items)}]"
     return short if len(short) <= _WIDEST else "[\n" + "".join(f"    {item},\n" for item in items) + "]"

@@ -87,7 +87,8 @@ def from_tagged(kinds: Iterable[type[T]], given: object, where: str = "", base: 
 def to_plain(record: Any) -> dict[str, Any]:
     """The inverse of `from_plain` for a dataclass: a table of all its fields."""
     return {
-        option.name: _plain(option.type, getattr(record, option.name)) for option in options(type(record))
+        option.name: plain_value(option.type, getattr(record, option.name))
+        for option in options(type(record))
     }
 
 
@@ -313,7 +314,7 @@ _SIMPLE: dict[Any, tuple[tuple[type, ...], Callable[[Any], Any], str]] = {
 # Writing
 
 
-def _plain(kind: Any, value: Any) -> Any:
+def plain_value(kind: Any, value: Any) -> Any:
     """`value` of the type `kind` as a plain value."""
     if is_dataclass(value):
         among = [each for each in get_args(kind) if is_dataclass(each)]
@@ -326,11 +327,11 @@ def _plain(kind: Any, value: Any) -> Any:
         return str(value)
     if isinstance(value, Mapping):
         of_value = next((get_args(k)[1] for k in _alternatives(kind) if len(get_args(k)) == 2), object)
-        return {hex(k) if isinstance(k, int) else k: _plain(of_value, v) for k, v in value.items()}
+        return {hex(k) if isinstance(k, int) else k: plain_value(of_value, v) for k, v in value.items()}
     if isinstance(value, tuple | list):
         of = next((get_args(k) for k in _alternatives(kind) if get_args(k)), (object, ...))
         kinds = of if len(of) == len(value) and of[-1] is not Ellipsis else (of[0],) * len(value)
-        return [_plain(each, item) for each, item in zip(kinds, value, strict=True)]
+        return [plain_value(each, item) for each, item in zip(kinds, value, strict=True)]
     return value
 
 
