@@ -14,8 +14,8 @@ from appliance.errors import Unavailable, UsageError, revive
 from appliance.sessions.control import REQUEST_LIMIT
 
 ANSWER_LIMIT: Final = 4096
-PATIENCE: Final = 10.0
-"""Seconds in which a nursery must have started and forked, on a slow machine."""
+PATIENCE: Final = 60.0
+"""Seconds in which a nursery must have started, imported its workers' code and forked, on a slow machine."""
 
 
 class Nursery:
@@ -40,7 +40,8 @@ class Nursery:
                     told = await self._ask(request, [sock.fileno() for sock in sockets])
             except (OSError, TimeoutError) as error:
                 await self.close()
-                raise Unavailable(f"the process that starts workers failed: {error}; try again") from error
+                reason = str(error) or "it does not answer"
+                raise Unavailable(f"the process that starts workers failed: {reason}; try again") from error
             except asyncio.CancelledError:
                 await self.close()  # so that the answer to this is not taken for the next one's
                 raise
