@@ -13,19 +13,15 @@ from gadgets.usb.urb import Speed
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`any_address`: the controller takes an endpoint for the address in its descriptor, so that the host
-    can be shown the device's own addresses; others have fixed ones, and FunctionFS shows those."""
-
     in_endpoints: int = 15
     out_endpoints: int = 15
     isochronous: bool = True
-    any_address: bool = False
 
 
 LIMITS: Final[Mapping[str, Limits]] = {
     "dwc2": Limits(7, 7),
-    "dummy_udc": Limits(isochronous=False, any_address=True),
-    "usbip-vudc": Limits(isochronous=False, any_address=True),
+    "dummy_udc": Limits(isochronous=False),
+    "usbip-vudc": Limits(isochronous=False),
 }
 """By the controller's driver; another one is taken to have all that USB has."""
 

@@ -12,7 +12,8 @@ import ctypes
 import errno
 import fcntl
 import os
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -26,8 +27,8 @@ from gadgets.usb.device import Device
 from gadgets.usb.shape import DescriptorType
 from gadgets.usb.urb import ENDPOINT_IN, Direction, Recipient, SetupPacket
 
-VIRTUAL_ADDRESSES: Final = 16
-"""FUNCTIONFS_VIRTUAL_ADDR: files are named by endpoint address, and the host sees the device's addresses."""
+STRINGS_HEAD: Final = struct.Struct("<IIII")
+STRINGS_MAGIC: Final = 2
 PACKET_SIZE: Final = 0x7FF
 GONE: Final = {errno.ESHUTDOWN, errno.ENODEV, errno.EAGAIN, errno.EIDRM}
 """The host, or the endpoint, went away meanwhile; an event tells of it."""
@@ -87,14 +88,13 @@ class FunctionFs(functionfs.Function):  # type: ignore[misc]
     """A context manager: entering it makes the function ready to be bound. `process` is to be called when
     `eventfd` is readable; it never blocks."""
 
-    def __init__(self, mount: Path, device: Device, shown: Shown, *, virtual_addresses: bool) -> None:
+    def __init__(self, mount: Path, device: Device, shown: Shown) -> None:
         endpoints = [e for setting in device.configurations[0].settings for e in setting.endpoints]
         self.addresses = [endpoint.address for endpoint in endpoints]
         lists = [[structure(each) for each in speed] for speed in (shown.full, shown.high, shown.super)]
         super().__init__(
             str(mount),
             *lists,
-            lang_dict=shown.strings,
             all_ctrl_recip=True,
             config0_setup=True,
             # Transfers of two generations, each with an empty packet behind it.
@@ -102,10 +102,8 @@ class FunctionFs(functionfs.Function):  # type: ignore[misc]
             out_aio_blocks_per_endpoint=READS,
             out_aio_blocks_max_packet_count=1,
         )
-        self.mount = mount
-        self.virtual_addresses = virtual_addresses
-        if virtual_addresses:
-            self._function_descriptor.flags |= VIRTUAL_ADDRESSES
+        # The package's own has only the first string: ctypes ends what it copies into c_char[] at a zero.
+        self._function_strings = _bytes(strings_block(shown.strings))
         self.generation = 0
         self.bridge = Bridge(device, self)
 
@@ -120,13 +118,11 @@ class FunctionFs(functionfs.Function):  # type: ignore[misc]
     def getEndpointClass(self, is_in: bool, descriptor: Any) -> Callable[..., Any]:
         return partial(self.open, descriptor.bEndpointAddress)
 
-    def open(self, address: int, path: str, **more: Any) -> InFile | OutFile:
-        if self.virtual_addresses:
-            path = str(self.mount / f"ep{address:02x}")
+    def open(self, address: int, **more: Any) -> InFile | OutFile:
         if address & ENDPOINT_IN:
-            file = InFile(partial(self.on_written, address), path=path, **more)
+            file = InFile(partial(self.on_written, address), **more)
         else:
-            file = OutFile(partial(self.on_read, address), path=path, **more)
+            file = OutFile(partial(self.on_read, address), **more)
         fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_NONBLOCK)
         return file
 
@@ -172,7 +168,8 @@ class FunctionFs(functionfs.Function):  # type: ignore[misc]
 
     def onSetup(self, request_type: int, request: int, value: int, index: int, length: int) -> None:
         setup = SetupPacket(request_type, request, value, index, length)
-        if setup.recipient is Recipient.ENDPOINT and not self.virtual_addresses:
+        if setup.recipient is Recipient.ENDPOINT:
+            # The kernel made the host's address the number of our file.
             setup = SetupPacket(request_type, request, value, self.addresses[index - 1], length)
         try:
             # Data from the host is acknowledged when it is read: what it asks can then not be refused.
@@ -236,6 +233,24 @@ class FunctionFs(functionfs.Function):  # type: ignore[misc]
         except OSError as error:
             if error.errno not in GONE:
                 raise
+
+
+def strings_block(strings: Mapping[int, Sequence[str]]) -> bytes:
+    """struct usb_functionfs_strings_head and what follows it (include/uapi/linux/usb/functionfs.h)."""
+    count = len(next(iter(strings.values()), ()))
+    tables = b"".join(
+        language.to_bytes(2, "little") + b"".join(zero_ended(text) for text in texts)
+        for language, texts in strings.items()
+    )
+    return STRINGS_HEAD.pack(STRINGS_MAGIC, STRINGS_HEAD.size + len(tables), count, len(strings)) + tables
+
+
+def zero_ended(text: str) -> bytes:
+    return text.replace("\0", "").encode("utf-8", "replace") + b"\0"
+
+
+def _bytes(data: bytes) -> Any:
+    return (u8 * len(data)).from_buffer_copy(data)
 
 
 def structure(descriptor: bytes) -> Any:

@@ -10,6 +10,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -34,6 +35,9 @@ from gadgets.usb.device import Device, GadgetDevice, Told
 
 KERNEL_KIND: Final = "kernel:"
 ROOT: Final = Path("/")
+VUDC_AVAILABLE: Final = "1"
+"""usbip_status: nobody uses it (enum usbip_device_status)."""
+VUDC_SECONDS: Final = 5
 MODPROBE_PATH: Final = "/usr/sbin:/sbin:/usr/bin:/bin"
 LIBAIO: Final = (
     "python-functionfs cannot be loaded: {error}; install it (pip install functionfs==0.9.2) and Debian's"
@@ -66,8 +70,9 @@ def present(
         own = shown(described) if described.configurations[0].settings else None
         stack.callback(configfs.take_down, name)
         mount = configfs.build(tree_of(name, described, kernel, with_functionfs=own is not None))
-        source = stack.enter_context(functionfs(mount, gadget.device, own, chosen)) if own else None
+        source = stack.enter_context(functionfs(mount, gadget.device, own)) if own else None
         stack.callback(configfs.unbind, name)
+        stack.callback(hang_up, root, chosen)
         configfs.bind(name, chosen.name)
         loop = Loop()
         stack.callback(loop.close)
@@ -117,15 +122,29 @@ def tree_name(name: str) -> str:
     )
 
 
+def hang_up(root: Path, chosen: Controller) -> None:
+    """End the session of a usbip-vudc's client: without its gadget, the kernel would crash at the session's
+    end (6.1: vudc_shutdown)."""
+    device = root / "sys/class/udc" / chosen.name / "device"
+    status = device / "usbip_status"
+    if not status.exists() or status.read_text().strip() == VUDC_AVAILABLE:
+        return
+    with explained(f"end the session of {chosen.name}"):
+        (device / "usbip_sockfd").write_text("-1")
+        deadline = time.monotonic() + VUDC_SECONDS
+        while status.read_text().strip() != VUDC_AVAILABLE and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+
 @contextmanager
-def functionfs(mount: Path, device: Device, own: Shown, chosen: Controller) -> Iterator[Source]:
+def functionfs(mount: Path, device: Device, own: Shown) -> Iterator[Source]:
     try:
         # Not at the top: it loads libaio, which a machine without a controller need not have.
         from gadgets.udc.functionfs import FunctionFs
     except (ImportError, OSError) as error:
         raise Unavailable(LIBAIO.format(error=error)) from None
     with explained("describe the gadget to FunctionFS"):
-        function = FunctionFs(mount, device, own, virtual_addresses=chosen.limits.any_address)
+        function = FunctionFs(mount, device, own)
         function.__enter__()
     try:
         yield function

@@ -14,25 +14,32 @@ from gadgets.hid.keyboard import keyboard
 from gadgets.udc.descriptors import shown
 
 try:
-    from gadgets.udc.functionfs import FunctionFs, structure
+    from gadgets.udc.functionfs import FunctionFs, strings_block, structure
 except (ImportError, OSError) as error:
     pytest.skip(f"python-functionfs wants libaio1: {error}", allow_module_level=True)
 
-EVENTFD, VIRTUAL, ALL_RECIPIENTS, BEFORE_CONFIGURATION, FULL_SPEED = 32, 16, 64, 128, 1
+EVENTFD, ALL_RECIPIENTS, BEFORE_CONFIGURATION, FULL_SPEED = 32, 64, 128, 1
 
 
-def test_ep0_is_told_descriptors_and_strings_and_endpoints_are_opened_by_address(tmp_path: Path) -> None:
+def test_ep0_is_told_descriptors_and_strings_and_endpoints_are_opened(tmp_path: Path) -> None:
     device = keyboard()
-    for name in ("ep0", "ep81"):
+    for name in ("ep0", "ep1"):
         (tmp_path / name).touch()
-    with FunctionFs(tmp_path, device, shown(device.descriptors), virtual_addresses=True):
+    with FunctionFs(tmp_path, device, shown(device.descriptors)):
         written = (tmp_path / "ep0").read_bytes()
     magic, length, flags = struct.unpack_from("<III", written)
-    assert (magic, flags) == (3, EVENTFD | VIRTUAL | ALL_RECIPIENTS | BEFORE_CONFIGURATION | FULL_SPEED)
+    assert (magic, flags) == (3, EVENTFD | ALL_RECIPIENTS | BEFORE_CONFIGURATION | FULL_SPEED)
     descriptors = written[20:length]
     assert descriptors == bytes.fromhex("09 04 00 00 01 03 01 01 01 09 21 11 01 00 01 22") + descriptors[16:]
     assert descriptors.endswith(bytes.fromhex("07 05 81 03 08 00 0a"))
     assert written[length:].endswith(b"\x09\x04Keyboard\0")
+
+
+def test_all_strings_are_told_in_all_languages() -> None:
+    block = strings_block({0x0409: ["Keyboard", "Maus"], 0x0407: ["", "Mäuse"]})
+    tables = b"\x09\x04Keyboard\0Maus\0" + b"\x07\x04\0M\xc3\xa4use\0"
+    assert block == struct.pack("<IIII", 2, 16 + len(tables), 2, 2) + tables
+    assert strings_block({}) == struct.pack("<IIII", 2, 16, 0, 0)
 
 
 def test_endpoints_are_given_to_python_functionfs_with_their_fields() -> None:
