@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from gadgets.faults.catalogue import AnyFault
 from gadgets.faults.chance import SCALE, draw
-from gadgets.faults.fault import Deed, Stage, Until, nanoseconds
+from gadgets.faults.fault import Deed, Until, nanoseconds
 from gadgets.usb.urb import SetupPacket, Urb
 
 _BEFORE, _WITHIN, _PAST = 0, 1, 2
@@ -102,14 +102,9 @@ class Armed:
         if self.fired and self.fault.lasting:
             yield 0 if self.first_at is None else self.first_at + nanoseconds(self.fault.lasting)
 
-    def hit(self, urb: Urb, stage: Stage, data: bytes) -> bool:
+    def hit(self, urb: Urb, data: bytes) -> bool:
         """May it befall this transfer, as far as it knows? Counts nothing."""
-        fault = self.fault
-        if self.over or self.phase != _WITHIN or not stage & fault.stage:
-            return False
-        if fault.stage is Stage.DATA and (stage is Stage.ANSWER) != urb.is_in:
-            return False
-        return fault.matches(urb, data)
+        return not self.over and self.phase == _WITHIN and self.fault.matches(urb, data)
 
     def fires(self, seed: int) -> bool:
         """A hit: does it fire this time? All is counted."""

@@ -11,7 +11,7 @@ given must hold. A transfer that fits them all is a hit; the hits are counted fo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, Flag, auto
+from enum import Enum
 from typing import ClassVar, Protocol
 
 from appliance.errors import UsageError
@@ -30,12 +30,12 @@ class Until(Enum):
     CLEAR = "clear"
 
 
-class Stage(Flag):
+class Stage(Enum):
     """Where a fault sits. DATA is where data passes: a request that goes out, an answer that comes in."""
 
-    REQUEST = auto()
-    ANSWER = auto()
-    DATA = REQUEST | ANSWER
+    REQUEST = "request"
+    ANSWER = "answer"
+    DATA = "data"
 
 
 class Hands(Protocol):
@@ -138,15 +138,11 @@ class Fault:
             and (self.endpoint or urb.setup is None)
         ):
             return False
-        if self.asks_for_a_request and not (urb.setup and self._asked(urb.setup)):
-            return False
-        return data.startswith(self.prefix)
+        return self._asked(urb.setup) and data.startswith(self.prefix)
 
-    @property
-    def asks_for_a_request(self) -> bool:
-        return (self.request_type, self.request, self.value, self.index) != (None,) * 4
-
-    def _asked(self, setup: SetupPacket) -> bool:
+    def _asked(self, setup: SetupPacket | None) -> bool:
+        if setup is None:
+            return self.request_type is self.request is self.value is self.index is None
         return (
             self.request_type in (None, setup.request_type)
             and self.request in (None, setup.request)

@@ -180,7 +180,10 @@ class Faulty:
         return min(both, default=None)
 
     def take_events(self) -> list[Told]:
-        events = [*self._events, *self.device.take_events()]
+        later = self.device.take_events()
+        if not self._events:
+            return later
+        events = [*self._events, *later]
         self._events.clear()
         return events
 
@@ -226,7 +229,7 @@ class Faulty:
                 del self._said[urb.endpoint]
             return
         self._hold = 0
-        for armed in self._plan.armed:
+        for armed in self._plan.requests:
             if self._plan.fires(armed, urb):
                 self._tell_fired(armed, urb)
                 going = armed.fault.on_request(urb, self)
@@ -245,7 +248,7 @@ class Faulty:
 
     def _answer(self, urb: Urb, done: Completion) -> None:
         done = self._renamed(urb, done)
-        for armed in self._plan.armed if done.status not in _GONE else ():
+        for armed in self._plan.answers if done.status not in _GONE else ():
             if self._plan.fires(armed, urb, done):
                 self._tell_fired(armed, urb)
                 coming = armed.fault.on_answer(urb, done, self)

@@ -19,9 +19,16 @@ MAX_FAULTS: Final = 256
 
 
 class Plan:
+    """`requests` and `answers`: those of `armed` that may befall such."""
+
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.armed: list[Armed] = []
+        self._set([])
+
+    def _set(self, armed: list[Armed]) -> None:
+        self.armed = armed
+        self.requests = [each for each in armed if each.fault.stage is not Stage.ANSWER]
+        self.answers = [each for each in armed if each.fault.stage is not Stage.REQUEST]
 
     @property
     def over(self) -> bool:
@@ -38,14 +45,15 @@ class Plan:
             raise UsageError(f"after: there is no fault {fault.after!r}{did_you_mean(fault.after, names)}")
         free = chain((kind_of(fault),), (f"{kind_of(fault)}-{n}" for n in count(2)))
         name = fault.name or next(name for name in free if name not in names)
-        self.armed.append(Armed.begin(fault.plain() if isinstance(fault, Give) else fault, name))
+        armed = Armed.begin(fault.plain() if isinstance(fault, Give) else fault, name)
+        self._set([*self.armed, armed])
 
     def remove(self, name: str) -> None:
         """ "": all. Raises UsageError where there is none."""
         names = [armed.name for armed in self.armed]
         if name and name not in names:
             raise UsageError(f"there is no fault {name!r}{did_you_mean(name, names)}")
-        self.armed = [armed for armed in self.armed if name and armed.name != name]
+        self._set([armed for armed in self.armed if name and armed.name != name])
 
     def at_request(self, setup: SetupPacket) -> None:
         for armed in self.armed:
@@ -61,8 +69,10 @@ class Plan:
 
     def fires(self, armed: Armed, urb: Urb, done: Completion | None = None) -> bool:
         """At this request or, with `done`, answer. If it does, that is counted."""
-        data, stage = (done.data, Stage.ANSWER) if done else (urb.data, Stage.REQUEST)
-        return armed.hit(urb, stage, data) and armed.fault.suits(urb, done) and self._decide(armed)
+        if armed.fault.stage is Stage.DATA and urb.is_in != bool(done):
+            return False
+        data = done.data if done else urb.data
+        return armed.hit(urb, data) and armed.fault.suits(urb, done) and self._decide(armed)
 
     def ticked(self, now_ns: int) -> Iterator[Armed]:
         """Those that fire by themselves now."""
@@ -94,7 +104,7 @@ class Plan:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.seed = state["seed"]
-        self.armed = [Armed.restored(fault_from_plain(fault), saved) for fault, saved in state["armed"]]
+        self._set([Armed.restored(fault_from_plain(fault), saved) for fault, saved in state["armed"]])
 
 
 def kind_of(fault: AnyFault) -> str:
