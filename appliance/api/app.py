@@ -197,8 +197,9 @@ async def kick(request: web.Request) -> web.Response:
 
 
 async def local(request: web.Request) -> web.Response:
-    export, given = fields(await body(request), export=str, input=dict)
-    return web.json_response(await request.app[APPLIANCE].local(export, given))
+    said = {"folder": "", **await body(request)}
+    export, given, folder = fields(said, export=str, input=dict, folder=str)
+    return web.json_response(await request.app[APPLIANCE].local(export, given, folder or None))
 
 
 async def show_gadget(request: web.Request) -> web.Response:

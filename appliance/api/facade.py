@@ -86,8 +86,9 @@ class Appliance(Protocol):
         """A pcapng file of a running session, from its header on, growing until the session ends."""
         ...
 
-    async def local(self, export: str, input: Json) -> Json:
-        """A local input to a gadget, e.g. {"type_text": "hi", "layout": "us"}; its answer."""
+    async def local(self, export: str, input: Json, folder: str | None = None) -> Json:
+        """A local input to a gadget, e.g. {"type_text": "hi", "layout": "us"}; its answer. Relative paths in
+        it count from `folder`, by default from the definition's."""
         ...
 
     def gadgets(self) -> list[Json]: ...

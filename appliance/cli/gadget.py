@@ -27,7 +27,11 @@ Json = dict[str, Any]
 
 def add(args: Namespace) -> None:
     made = daemon(args).post("/api/gadgets/add", {"gadget": table_of(args), "keep": True})
-    show(args, made, "".join(f"Gadget {each['name']} runs; `twinhub list` shows it.\n" for each in made))
+    show(
+        args,
+        made,
+        "".join(f"Gadget {each['name']} runs; `twinhub exports` lists what clients see.\n" for each in made),
+    )
 
 
 def remove(args: Namespace) -> None:
@@ -70,7 +74,8 @@ def show_one(args: Namespace) -> None:
 def send(args: Namespace) -> None:
     client = daemon(args)
     given = input_of(args.words, client.get("/api/gadgets/show", name=args.name)["portrait"] or {})
-    show(args, client.post("/api/local", {"export": args.name, "input": given}), "")
+    asked = {"export": args.name, "input": given, "folder": str(Path.cwd())}
+    show(args, client.post("/api/local", asked), "")
 
 
 def events(args: Namespace) -> None:

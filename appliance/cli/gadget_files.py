@@ -23,22 +23,18 @@ DEVICES: Final = Path("/sys/bus/usb/devices")
 def replay_file(path: Path, definition: Mapping[str, Any] | None) -> Report:
     """Of the recording's own definition, or of another with the same descriptors."""
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return replay_data(memoryview(data), definition)
+        with path.open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except ValueError:
         raise UsageError(f"{path} is empty") from None
-
-
-def replay_data(data: memoryview, definition: Mapping[str, Any] | None) -> Report:
-    with data:
-        recording = Recording(data)
-        given = definition or recording.definition
-        if not given:
-            raise UsageError("the recording does not say of which gadget it is; name it by --definition")
-        with resolve(given).build() as gadget:
-            return replay(recording, gadget.device)
+    recording = Recording(memoryview(data))
+    given = definition or recording.definition
+    if not given:
+        raise UsageError("the recording does not say of which gadget it is; name it by --definition")
+    with resolve(given).build() as gadget:
+        return replay(recording, gadget.device)
 
 
 def clone_of(busid: str, name: str) -> tuple[dict[str, Any], str]:

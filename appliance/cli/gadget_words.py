@@ -6,13 +6,15 @@ import json
 import sys
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from appliance.cli.text import safe
 from appliance.errors import UsageError
 
 Json = dict[str, Any]
+
+LIST, AS_IT_IS = "a list of: ", ("a text", "a path", "bytes")
+"""How `gadgets.usb.records.wanted` begins."""
 
 
 def input_of(words: list[str], portrait: Mapping[str, Any]) -> Json:
@@ -42,15 +44,15 @@ def wanted_of(key: str, first: str, portrait: Mapping[str, Any]) -> str:
 
 
 def value_of(text: str, wanted: str) -> Any:
-    """JSON where that is meant; a text, a path and whatever else is none stay as they are."""
-    if wanted == "a path":
-        return str(Path(text).absolute())
-    if wanted.startswith("a text"):
+    """A number, a switch or a table in JSON; "a,b" where a list is wanted; all else stays the text it is."""
+    if wanted.startswith(LIST) and not text.startswith("["):
+        return [value_of(item, wanted.removeprefix(LIST)) for item in text.split(",")]
+    if wanted.startswith(AS_IT_IS):
         return text
     try:
         return json.loads(text)
     except ValueError:
-        return text.split(",") if wanted.startswith("a list") else text
+        return text
 
 
 def event_text(event: Json) -> str:
@@ -85,6 +87,7 @@ def gadget_text(told: Json) -> str:
         lines += [f"  {each['label']}  {each['kind']}" for each in portrait["functions"]]
         for label, companions in told["companions"].items():
             lines += [f"  {label}  {facts(each)}" for each in companions]
+        lines += [f"  fault  {facts(each)}" for each in told["faults"]]
         lines += ["  takes:", *(f"    {input_text(each)}" for each in portrait["inputs"])]
         lines += ["  descriptors:", f"    {portrait['descriptors']['device']}"]
         lines += [f"    {each}" for each in portrait["descriptors"]["configurations"]]

@@ -135,8 +135,8 @@ class Facade:
     def capture(self, target: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         return self._hub.sessions.capture(self._hub.sessions_of(target)[0].id)
 
-    async def local(self, export: str, input: Json) -> Json:
-        await self._hub.gadgets.processes.ask(export, "local", input=input)
+    async def local(self, export: str, input: Json, folder: str | None = None) -> Json:
+        await self._hub.gadgets.processes.ask(export, "local", input=input, folder=folder)
         return {"gadget": export}
 
     # Software gadgets

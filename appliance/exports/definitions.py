@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from appliance.errors import NotFound
-from appliance.explain import did_you_mean
-from gadgets.definition import Definition, catalogue, load
+from gadgets.definition import Definition, load
+from gadgets.definition.catalogue import ready
 from gadgets.usb.records import from_plain
 
 
@@ -17,12 +16,5 @@ def resolve(given: str | Path | Mapping[str, Any]) -> Definition:
     if isinstance(given, Path):
         return load(given.resolve())
     if isinstance(given, str):
-        return of_catalogue(given)
+        return ready(given)
     return from_plain(Definition, given, "definition")
-
-
-def of_catalogue(name: str) -> Definition:
-    ready = catalogue()
-    if name not in ready:
-        raise NotFound(f"the catalogue has no gadget {name!r}{did_you_mean(name, ready)}")
-    return ready[name]

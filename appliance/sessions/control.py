@@ -21,7 +21,7 @@ Of a software gadget, `<runtime>/gadgets/<name>.sock`:
 |---|---|---|
 | describe | | name, definition, portrait (`portrait.py`), the code's version, the process's pid |
 | stats | | session: the id of the one it has, or null; companions, by function, faults, recording |
-| local | input | true |
+| local | input, folder (optional: of relative paths) | true |
 | events | | true; from now on `{"event": "told", "time", "gadget", "function", "kind", "fields"}` lines |
 | serve | spec; the session's listening control socket and the client's socket, passed along | true |
 | record | a pipe or socket to write a recording (`gadgets.replay`) to, passed along | true |

@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from appliance import __version__
@@ -124,7 +125,8 @@ class GadgetProcess:
         }
 
     def local(self, message: Message, connection: Connection) -> bool:
-        self.running.local_plain(input_of(message))
+        folder = message.get("folder")
+        self.running.local_plain(input_of(message), Path(folder) if isinstance(folder, str) else None)
         return True
 
     def events(self, message: Message, connection: Connection) -> bool:

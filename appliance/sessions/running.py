@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 from appliance.loop import Ended, Loop
@@ -19,6 +20,7 @@ from gadgets.definition import Gadget
 from gadgets.faults.cable import Plugged, Unplugged
 from gadgets.usb.companion import Companion
 from gadgets.usb.device import BusEvent, Device, To, Told
+from gadgets.usb.inputs import read_input
 from gadgets.usb.urb import Completion, Urb
 
 
@@ -92,9 +94,11 @@ class Running:
         """Raises the TwinhubError with which the device refuses it."""
         self.act(self.device.local(input))
 
-    def local_plain(self, given: Mapping[str, Any]) -> None:
-        """`{"type_text": "hello", "layout": "de"}`. Raises UsageError for what the device does not take."""
-        self.local(self.gadget.input(given))
+    def local_plain(self, given: Mapping[str, Any], folder: Path | None = None) -> None:
+        """`{"type_text": "hello", "layout": "de"}`; relative paths count from `folder`, by default the
+        definition's. Raises UsageError for what the device does not take."""
+        definition = self.gadget.definition
+        self.local(read_input(self.device.inputs, given, definition.name, folder or definition.folder))
 
     def on_time(self) -> None:
         now = time.monotonic_ns()

@@ -46,6 +46,32 @@ STATS = {
 """As `appliance.sessions.telemetry.Telemetry.report` tells it."""
 
 
+TEXT = {"name": "text", "wanted": "a text", "optional": False}
+GADGET: Json = {
+    "name": "keyboard", "source": "added", "problem": None, "pid": 4712,
+    "definition": {"functions": [{"kind": "keyboard"}]},
+    "portrait": {
+        "speed": "full", "vendor_id": 0x1209, "product_id": 1, "manufacturer": "Twinhub",
+        "product": "Twinhub Keyboard", "serial": "",
+        "descriptors": {"device": "1201", "configurations": ["0902"]},
+        "functions": [{"label": "keys", "kind": "Keyboard"}],
+        "inputs": [
+            {"name": "type_text", "functions": ["keys"], "help": "", "fields": [
+                TEXT, {"name": "layout", "wanted": "a text", "optional": True},
+            ]},
+            {"name": "press", "functions": ["keys"], "help": "", "fields": [
+                {"name": "keys", "wanted": "a list of: a text", "optional": False},
+            ]},
+            {"name": "move", "functions": [], "help": "", "fields": [
+                {"name": "dx", "wanted": "a whole number", "optional": False},
+                {"name": "speed", "wanted": "a number", "optional": True},
+            ]},
+            {"name": "replug", "functions": [], "help": "", "fields": []},
+        ],
+    },
+}  # fmt: skip
+
+
 class FakeAppliance:
     """Tells what it is given, and remembers what it was asked to do in `asked`."""
 
@@ -125,9 +151,48 @@ class FakeAppliance:
             self.entered -= 1
             self.left.set()
 
-    async def local(self, export: str, input: Json) -> Json:
-        self.asked.append(("local", export, input))
+    async def local(self, export: str, input: Json, folder: str | None = None) -> Json:
+        self.asked.append(("local", export, input, *([folder] if folder else [])))
         return {"typed": len(input.get("type_text", ""))}
+
+    def gadgets(self) -> list[Json]:
+        stopped = {"name": "disk", "source": "config", "problem": "disk.img is not there", "pid": None}
+        return [
+            GADGET,
+            {**stopped, "definition": {"functions": [{"kind": "disk"}]}, "portrait": None},
+        ]
+
+    def catalogue(self) -> list[Json]:
+        return [{"name": "keyboard", "definition": GADGET["definition"]}]
+
+    async def gadget(self, name: str) -> Json:
+        if name != "keyboard":
+            raise NotFound(f"no gadget {name!r}")
+        return GADGET | {"session": "s-3", "companions": {"port": [{"pty": "/dev/pts/3"}]}} | {
+            "faults": [{"stall": 1, "name": "stall", "fired": 2, "over": False}], "recording": None,
+        }  # fmt: skip
+
+    async def add_gadget(self, table: Json, keep: bool) -> list[Json]:
+        self.asked.append(("add_gadget", table, keep))
+        return [GADGET]
+
+    async def remove_gadget(self, name: str) -> None:
+        self.asked.append(("remove_gadget", name))
+
+    @asynccontextmanager
+    async def gadget_events(self, name: str) -> AsyncIterator[AsyncIterator[Json]]:
+        self.asked.append(("gadget_events", name))
+        yield drained(self.happening)
+
+    @asynccontextmanager
+    async def record_gadget(self, name: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        await self.gadget(name)
+        yield drained(self.captured)
+
+    async def end_recording(self, name: str) -> None:
+        self.asked.append(("end_recording", name))
+        self.captured.put_nowait(b"end")
+        self.captured.put_nowait(None)
 
     @asynccontextmanager
     async def events(self) -> AsyncIterator[AsyncIterator[Json]]:

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import ClientSession
 
 from appliance.errors import BY_NAME, TwinhubError, describe
-from tests.unit.api.fake import FakeAppliance
+from tests.unit.api.fake import GADGET, FakeAppliance
 
 
 async def answer(api: ClientSession, method: str, path: str, **how: Any) -> tuple[int, Any]:
@@ -46,6 +46,13 @@ async def test_sharing_gives_the_rule_and_what_it_matched(api: ClientSession) ->
             {"export": "keyboard", "input": {"type_text": "hi"}},
             ("local", "keyboard", {"type_text": "hi"}),
         ),
+        (
+            "/api/local",
+            {"export": "disk", "input": {"insert": "disk.img"}, "folder": "/srv"},
+            ("local", "disk", {"insert": "disk.img"}, "/srv"),
+        ),
+        ("/api/gadgets/remove", {"name": "keyboard"}, ("remove_gadget", "keyboard")),
+        ("/api/gadgets/record/end", {"name": "keyboard"}, ("end_recording", "keyboard")),
     ],
 )
 async def test_a_wish_reaches_the_appliance(
@@ -54,6 +61,35 @@ async def test_a_wish_reaches_the_appliance(
     status, _ = await answer(api, "POST", path, json=body)
     assert status == 200
     assert appliance.asked == [asked]
+
+
+async def test_gadgets_are_listed_and_shown(api: ClientSession, appliance: FakeAppliance) -> None:
+    assert await answer(api, "GET", "/api/gadgets") == (200, appliance.gadgets())
+    assert await answer(api, "GET", "/api/gadgets/catalogue") == (200, appliance.catalogue())
+    shown = await answer(api, "GET", "/api/gadgets/show?name=keyboard")
+    assert shown == (200, await appliance.gadget("keyboard"))
+    assert (await answer(api, "GET", "/api/gadgets/show?name=nothing"))[0] == 404
+    status, told = await answer(api, "GET", "/api/gadgets/events")
+    assert (status, told["message"]) == (400, "parameter 'name' is missing: say whose events")
+
+
+async def test_a_gadget_is_added(api: ClientSession, appliance: FakeAppliance) -> None:
+    wish = {"gadget": {"definition": "keyboard"}, "keep": False}
+    assert await answer(api, "POST", "/api/gadgets/add", json=wish) == (201, [GADGET])
+    assert appliance.asked == [("add_gadget", {"definition": "keyboard"}, False)]
+
+
+async def test_a_gadgets_events_and_recording_are_streams(
+    api: ClientSession, appliance: FakeAppliance
+) -> None:
+    for event in ({"event": "told"}, None):
+        appliance.happening.put_nowait(event)
+    async with api.get("/api/gadgets/events?name=keyboard") as stream:
+        assert (stream.content_type, await stream.text()) == ("application/x-ndjson", '{"event": "told"}\n')
+    for chunk in (b"head", None):
+        appliance.captured.put_nowait(chunk)
+    async with api.get("/api/gadgets/record?name=keyboard") as stream:
+        assert (stream.content_type, await stream.read()) == ("application/octet-stream", b"head")
 
 
 @pytest.mark.parametrize(("query", "busid"), [("", None), ("?busid=1-1.1", "1-1.1")])
@@ -87,6 +123,7 @@ async def test_a_limit_that_is_none_is_refused(api: ClientSession, limit: str) -
         ("/api/kick", {"target": 7, "reason": ""}, "'target' has to be there and be a string"),
         ("/api/local", {"export": "keyboard", "input": "hi"}, "'input' has to be there and be an object"),
         ("/api/rules", {"colour": "red"}, "'colour'"),
+        ("/api/gadgets/add", {"gadget": {}, "keep": "yes"}, "'keep' has to be there and be true or false"),
     ],
 )
 async def test_a_field_that_is_wrong_is_refused_by_its_name(
