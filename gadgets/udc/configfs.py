@@ -172,8 +172,8 @@ class Configfs:
             folders = [Path(folder) for folder, _, _ in os.walk(gadget, topdown=False)]
             for link in sorted(path for folder in folders for path in folder.iterdir() if path.is_symlink()):
                 link.unlink()
-            self.mounts.unmount(where)
             if where.exists():
+                self.mounts.unmount(where)
                 where.rmdir()
             for folder in folders:
                 remove(folder)
