@@ -63,7 +63,8 @@ class Serial(Function):
     """Interfaces 02/02/01 and 0A/00/00. `connect` says where its other end is:
 
     "pty" (a path in the statistics), "pty:LINK" (a symlink to it at LINK), "tcp:HOST:PORT" (connects to it),
-    "listen:PORT" (accepts there, on loopback), "script:FILE" (answers from a table), "" (local inputs only).
+    "listen:PORT" (accepts there, on loopback), "script:FILE" (answers from a table of regular expressions, as
+    gadgets/serial/companions/script.py shows), "" (local inputs only).
     """
 
     inputs = INPUTS
