@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from appliance.errors import UsageError
 from gadgets.hid.descriptor_text import to_bytes
 from gadgets.hid.function import HidFunction
 from gadgets.hid.items import Report, ReportKind
+from gadgets.usb.records import Range
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Custom(HidFunction):
         name: str = "",
         boot: Literal["", "keyboard", "mouse"] = "",
         out_endpoint: bool = False,
-        interval_ms: int = 10,
+        interval_ms: Annotated[int, Range(1, 255)] = 10,
     ) -> None:
         if boot not in _BOOT:
             raise UsageError(f"boot is 'keyboard', 'mouse' or '', not {boot!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from appliance.errors import Unavailable, UsageError
 from gadgets.hid.ctaphid import LARGEST, Channels, Command, Error, Message
@@ -12,6 +12,7 @@ from gadgets.hid.descriptor_text import to_bytes
 from gadgets.hid.function import HidFunction
 from gadgets.hid.items import ReportKind
 from gadgets.hid.timer import Timer
+from gadgets.usb.records import Range
 
 MS = 1_000_000
 PACKET_TIMEOUT_NS = 500 * MS
@@ -21,6 +22,7 @@ KEEPALIVE_NS = 100 * MS
 _IDENTITY = bytes((2, 1, 0, 0, 0x05))
 """Behind the channel in an answer to INIT: CTAPHID version, device version, can WINK and CBOR."""
 PROCESSING, USER_PRESENCE_NEEDED = 1, 2
+LONGEST_DELAY_MS = 600_000
 MAX_BEHIND = 256
 """Packets that may wait for the host; until it has fetched them nothing is taken from it."""
 
@@ -41,7 +43,7 @@ class Reply:
     request: bytes
     answer: bytes
     protocol: Protocol = "cbor"
-    delay_ms: int = 0
+    delay_ms: Annotated[int, Range(0, LONGEST_DELAY_MS)] = 0
     touch: bool = False
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from appliance.errors import UsageError
 from gadgets.hid.function import HidFunction
@@ -19,6 +19,7 @@ from gadgets.hid.report import (
 from gadgets.hid.usages import usage_of
 from gadgets.usb.compose import Identity, compose
 from gadgets.usb.device import GadgetDevice
+from gadgets.usb.records import Range
 from gadgets.usb.urb import Speed
 
 RELEASED = keyboard_report(())
@@ -66,7 +67,9 @@ class Keyboard(HidFunction):
     idle_after_reset = 125
     """500 ms, as HID 1.11 §7.2.4 recommends for keyboards"""
 
-    def __init__(self, *, layout: str = "us", keys_per_second: float = 0) -> None:
+    def __init__(
+        self, *, layout: str = "us", keys_per_second: Annotated[float, Range(0, FASTEST)] = 0
+    ) -> None:
         if not 0 <= keys_per_second <= FASTEST:
             raise UsageError(f"keys_per_second is a number from 0 (no limit) to {FASTEST}")
         layout_of(layout)
