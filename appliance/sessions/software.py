@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any, Final
 
 from appliance.errors import UsageError
@@ -18,7 +19,10 @@ from appliance.usbip.stream import Stream
 from appliance.usbip.wire import Unlink
 from gadgets.usb.urb import Completion, Status, TransferType, Urb
 
-CHUNK: Final = 64 << 10
+CHUNK, MOST = 64 << 10, 1 << 20
+"""Bytes received at once: usually, and when a long transfer is on its way."""
+PIECES: Final = 64
+"""Sent at once."""
 
 
 class Software:
@@ -31,7 +35,7 @@ class Software:
         self.stream = Stream(spec.devid, running.device.transfer_type)
         self.telemetry = Telemetry()
         self.began: dict[int, tuple[Urb, int]] = {}
-        self.outgoing = bytearray()
+        self.outgoing: deque[bytes | memoryview] = deque()
         self.capture: Capture | None = None
         self.active_at = time.monotonic_ns()
         self.idle_ns: Final = int((spec.idle_seconds or 0) * 1e9)
@@ -47,7 +51,7 @@ class Software:
 
     def receive(self) -> None:
         try:
-            data = self.client.recv(CHUNK)
+            data = self.client.recv(max(CHUNK, min(self.stream.wanted, MOST)))
         except BlockingIOError:
             return
         except OSError as error:
@@ -68,11 +72,12 @@ class Software:
             urb, _ = self.began.pop(unlink.number)
             self.telemetry.of(urb.endpoint).unlinked += 1
             self.tell_capture(urb, Completion(urb.number, Status.CONNRESET))
-        self.outgoing += self.stream.unlinked(unlink, cancelled)
+        if answer := self.stream.unlinked(unlink, cancelled):
+            self.outgoing.append(answer)
 
     def complete(self, completions: Iterable[Completion]) -> None:
         for done in completions:
-            self.outgoing += self.stream.completion(done)
+            self.outgoing += self.stream.answer(done)
             if done.number not in self.began:
                 continue
             urb, began = self.began.pop(done.number)
@@ -84,13 +89,16 @@ class Software:
 
     def flush(self) -> None:
         """A client that does not take its answers is not read from meanwhile."""
-        if self.outgoing:
+        outgoing = self.outgoing
+        while outgoing:
             try:
-                del self.outgoing[: self.client.send(self.outgoing)]
+                sent = self.client.sendmsg(islice(outgoing, PIECES))
             except BlockingIOError:
-                pass
+                break
             except OSError:
-                self.outgoing.clear()  # its hang-up comes by the loop
+                outgoing.clear()  # its hang-up comes by the loop
+                break
+            forget(outgoing, sent)
         self.loop.want(self.client.fileno(), OUT if self.outgoing else IN)
 
     def idle_at(self) -> int | None:
@@ -135,3 +143,13 @@ class Software:
     def close(self) -> None:
         self.running.detach()
         self.end_capture()
+
+
+def forget(pieces: deque[bytes | memoryview], sent: int) -> None:
+    """The first `sent` bytes are on their way."""
+    while sent:
+        first = pieces.popleft()
+        if len(first) > sent:
+            pieces.appendleft(memoryview(first)[sent:])
+            return
+        sent -= len(first)

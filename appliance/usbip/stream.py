@@ -44,6 +44,8 @@ MAX_IN_FLIGHT = 4096
 """URBs that a client may have in flight."""
 MAX_BYTES = 64 << 20
 """Bytes that these may ask for or bring."""
+WORTH_A_COPY = 8192
+"""Bytes up to which one piece is cheaper to send than two."""
 
 SUBMIT, UNLINK, RET_SUBMIT = int(Command.SUBMIT), int(Command.UNLINK), int(Command.RET_SUBMIT)
 OVERFLOW, REMOTEIO = int(Status.OVERFLOW), int(Status.REMOTEIO)
@@ -78,11 +80,16 @@ class Stream:
         """What `_held` must grow to before there is anything to do."""
 
     @property
+    def wanted(self) -> int:
+        """How many bytes are missing of what has begun to come; 0: any number is welcome."""
+        return max(self._wanted - len(self._held), 0) if self._held else 0
+
+    @property
     def in_flight(self) -> tuple[int, ...]:
         """The numbers of the URBs not yet answered, oldest first."""
         return tuple(self._in_flight)
 
-    def feed(self, data: bytes) -> list[Urb | Unlink]:
+    def feed(self, data: bytes | memoryview) -> list[Urb | Unlink]:
         """What the client's next bytes, however they are cut, submit and unlink.
 
         Every Unlink goes to `unlinked`. ProtocolError: the session is over.
@@ -91,8 +98,7 @@ class Stream:
             self._held += data
             if len(self._held) < self._wanted:
                 return []
-            data = bytes(self._held)
-            self._held.clear()
+            data, self._held = memoryview(self._held), bytearray()
         events: list[Urb | Unlink] = []
         at, end = 0, len(data)
         self._wanted = HEADER_SIZE
@@ -116,10 +122,10 @@ class Stream:
                     seqnum,
                     endpoint,
                     length,
-                    data[body:iso],
+                    bytes(data[body:iso]),
                     None if ep else SetupPacket.parse(setup),
                     flags,
-                    unpack_iso(data[iso:stop], length) if stop > iso else (),
+                    unpack_iso(bytes(data[iso:stop]), length) if stop > iso else (),
                     interval,
                     start_frame,
                 )
@@ -135,15 +141,15 @@ class Stream:
             self._held += data[at:] if at else data
         return events
 
-    def completion(self, done: Completion) -> bytes:
-        """The answer to the URB of this number; nothing if that is not in flight (unlinked, or answered)."""
+    def answer(self, done: Completion) -> tuple[bytes, ...]:
+        """What to send, in pieces, for the URB of this number; nothing if it is not in flight any more."""
         urb, packets = self._in_flight.pop(done.number, (None, 0))
         if urb is None:
-            return b""
+            return ()
         self._bytes -= urb.length
         status, data = done.status, done.data
         if urb.packets:
-            return self._behind(done.number, _isochronous(urb, done))
+            return self._behind(done.number, (_isochronous(urb, done),))
         if not urb.endpoint & ENDPOINT_IN:
             data = b""
             actual_length = min(done.actual_length, urb.length)
@@ -166,7 +172,8 @@ class Stream:
             packets,
             done.error_count,
         )
-        return self._behind(done.number, header + data)
+        pieces = (header + data,) if len(data) <= WORTH_A_COPY else (header, data)
+        return self._behind(done.number, pieces)
 
     def unlinked(self, unlink: Unlink, cancelled: bool) -> bytes:
         """The answer to an Unlink. `cancelled`: the device had the URB and will never complete it.
@@ -209,9 +216,9 @@ class Stream:
                 f"{self._max_in_flight} of {self._max_bytes} bytes are allowed"
             )
 
-    def _behind(self, number: int, answer: bytes) -> bytes:
+    def _behind(self, number: int, answer: tuple[bytes, ...]) -> tuple[bytes, ...]:
         if self._unlinking and (seqnum := self._unlinking.pop(number, None)) is not None:
-            return answer + RetUnlink(seqnum, 0).pack()
+            return (*answer, RetUnlink(seqnum, 0).pack())
         return answer
 
 

@@ -71,7 +71,7 @@ def converse(random: Random, data: bytes) -> None:
             if isinstance(event, Unlink):
                 answer = one.unlinked(event, random.random() < 0.5)
                 assert len(answer) in (0, HEADER_SIZE)
-            elif random.random() < 0.7 and (answer := one.completion(finish(random, event))):
+            elif random.random() < 0.7 and (answer := b"".join(one.answer(finish(random, event)))):
                 check(event, answer)
         at += size
     assert len(one.in_flight) <= 64

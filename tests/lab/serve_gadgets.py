@@ -85,7 +85,7 @@ class Served:
 
     def answer(self, completions: list[Completion]) -> None:
         for done in completions:
-            self.outgoing += self.stream.completion(done)
+            self.outgoing += b"".join(self.stream.answer(done))
 
     def finish(self, completions: list[Completion]) -> None:
         self.answer(completions)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 from appliance.errors import NotFound
 from appliance.usbip.server import Address, Limits, Server, listen
+from appliance.usbip.stream import Stream
 from appliance.usbip.wire import DeviceRecord, InterfaceRecord
-from gadgets.usb.urb import Speed
+from gadgets.usb.urb import Completion, Speed
 
 KEYBOARD = DeviceRecord(
     path="/sys/devices/pci0000:00/0000:00:01.0/usb1/1-1",
@@ -124,3 +125,8 @@ async def read_to_end(sock: socket.socket) -> bytes:
     except ConnectionResetError:
         pass
     return heard
+
+
+def whole(stream: Stream, done: Completion) -> bytes:
+    """The answer in one piece."""
+    return b"".join(stream.answer(done))

@@ -14,6 +14,7 @@ from appliance.usbip import wire
 from appliance.usbip.stream import Stream
 from appliance.usbip.wire import MAX_TRANSFER, RetSubmit, RetUnlink, Submit, Unlink, pack_iso, unpack_reply
 from gadgets.usb.urb import SHORT_NOT_OK, Completion, IsoPacket, SetupPacket, Status, TransferType, Urb
+from tests.unit.usbip.doubles import whole
 
 DEVID = 0x10002
 BULK_IN, BULK_OUT, ISO_IN, ISO_OUT = 0x81, 0x02, 0x83, 0x04
@@ -106,7 +107,7 @@ def test_a_session_is_the_same_wherever_its_bytes_are_cut(cuts: list[int]) -> No
 def test_an_in_urb_is_answered_with_its_number_its_packet_count_and_its_data() -> None:
     one = stream()
     one.feed(SESSION[0])
-    sent = answer(one.completion(Completion(1, 0, 3, b"abc")))
+    sent = answer(whole(one, Completion(1, 0, 3, b"abc")))
     assert sent == Answer(RetSubmit(1, 0, 3, 0, -1, 0), b"abc")
     assert one.in_flight == ()
 
@@ -115,21 +116,21 @@ def test_a_packet_count_that_says_nothing_is_echoed() -> None:
     one = stream()
     for seqnum, count in enumerate((0, -1, 5)):
         one.feed(cmd(seqnum, BULK_IN, 8, packets=count))
-        assert ret(one.completion(Completion(seqnum))).packets == count
+        assert ret(whole(one, Completion(seqnum))).packets == count
 
 
 def test_what_is_not_in_flight_is_not_answered_a_second_time() -> None:
     one = stream()
     one.feed(cmd(1, BULK_IN, 8))
-    assert one.completion(Completion(1))
-    assert one.completion(Completion(1)) == b""
-    assert one.completion(Completion(99)) == b""
+    assert whole(one, Completion(1))
+    assert whole(one, Completion(1)) == b""
+    assert whole(one, Completion(99)) == b""
 
 
 def test_babble_is_cut_to_what_was_asked_and_called_overflow() -> None:
     one = stream()
     one.feed(cmd(1, BULK_IN, 4))
-    assert answer(one.completion(Completion(1, 0, 6, b"abcdef"))) == Answer(
+    assert answer(whole(one, Completion(1, 0, 6, b"abcdef"))) == Answer(
         RetSubmit(1, Status.OVERFLOW, 4, 0, 0, 0), b"abcd"
     )
 
@@ -137,21 +138,21 @@ def test_babble_is_cut_to_what_was_asked_and_called_overflow() -> None:
 def test_a_short_in_transfer_that_must_not_be_short_completes_with_remoteio() -> None:
     one = stream()
     one.feed(cmd(1, BULK_IN, 4, flags=SHORT_NOT_OK) + cmd(2, BULK_IN, 4))
-    assert ret(one.completion(Completion(1, 0, 1, b"a"))).status == Status.REMOTEIO
-    assert ret(one.completion(Completion(2, 0, 1, b"a"))).status == 0
+    assert ret(whole(one, Completion(1, 0, 1, b"a"))).status == Status.REMOTEIO
+    assert ret(whole(one, Completion(2, 0, 1, b"a"))).status == 0
 
 
 def test_an_out_urb_never_claims_more_than_was_sent() -> None:
     one = stream()
     one.feed(cmd(1, BULK_OUT, data=b"abc"))
-    assert ret(one.completion(Completion(1, actual_length=9))).actual_length == 3
+    assert ret(whole(one, Completion(1, actual_length=9))).actual_length == 3
 
 
 def test_isochronous_in_carries_the_actual_bytes_without_gaps() -> None:
     one = stream()
     one.feed(cmd(1, ISO_IN, 30, iso=evenly(3, 10)))
     done = (IsoPacket(0, 10, 2), IsoPacket(10, 10, 0, Status.ILSEQ), IsoPacket(20, 10, 3))
-    sent = answer(one.completion(Completion(1, 0, 5, b"abcde", done, start_frame=77)))
+    sent = answer(whole(one, Completion(1, 0, 5, b"abcde", done, start_frame=77)))
     assert sent == Answer(RetSubmit(1, 0, 5, 77, 3, 1), b"abcde" + pack_iso(done))
 
 
@@ -159,7 +160,7 @@ def test_isochronous_out_is_answered_with_descriptors_and_no_data() -> None:
     one = stream()
     one.feed(cmd(1, ISO_OUT, data=bytes(20), iso=evenly(2, 10)))
     done = (IsoPacket(0, 10, 10), IsoPacket(10, 10, 10))
-    assert answer(one.completion(Completion(1, 0, 20, b"", done))) == Answer(
+    assert answer(whole(one, Completion(1, 0, 20, b"", done))) == Answer(
         RetSubmit(1, 0, 20, 0, 2, 0), pack_iso(done)
     )
 
@@ -167,13 +168,13 @@ def test_isochronous_out_is_answered_with_descriptors_and_no_data() -> None:
 def test_an_isochronous_urb_with_no_packets_is_legal() -> None:
     one = stream()
     assert one.feed(cmd(1, ISO_OUT, data=b"abc", packets=0)) == [Urb(1, ISO_OUT, 3, b"abc")]
-    assert ret(one.completion(Completion(1, actual_length=3))).packets == 0
+    assert ret(whole(one, Completion(1, actual_length=3))).packets == 0
 
 
 def test_an_isochronous_urb_that_fails_as_a_whole_still_has_all_its_packets() -> None:
     one = stream()
     one.feed(cmd(1, ISO_IN, 20, iso=evenly(2, 10)))
-    sent = answer(one.completion(Completion(1, Status.SHUTDOWN)))
+    sent = answer(whole(one, Completion(1, Status.SHUTDOWN)))
     assert sent.reply == RetSubmit(1, Status.SHUTDOWN, 0, 0, 2, 2)
     assert sent.rest == pack_iso([IsoPacket(n * 10, 10, 0, Status.XDEV) for n in range(2)])
 
@@ -187,7 +188,7 @@ def test_isochronous_sums_are_right_whatever_the_device_says(
 ) -> None:
     one, asked = stream(), evenly(4, 10)
     one.feed(cmd(1, endpoint, 40, bytes(40) if endpoint == ISO_OUT else b"", asked))
-    sent = answer(one.completion(Completion(1, 0, len(data), data, tuple(done))))
+    sent = answer(whole(one, Completion(1, 0, len(data), data, tuple(done))))
     assert isinstance(sent.reply, RetSubmit)
     payload, descriptors = sent.rest[:-64], wire.unpack_iso(sent.rest[-64:], 40)
     assert sum(p.actual_length for p in descriptors) == sent.reply.actual_length
@@ -207,7 +208,7 @@ def test_an_unlink_that_overtakes_a_completion_is_answered_right_behind_it() -> 
     _, unlink = one.feed(cmd(1, BULK_IN, 8) + Unlink(2, DEVID, 1).pack())
     assert isinstance(unlink, Unlink)
     assert one.unlinked(unlink, cancelled=False) == b""
-    sent = one.completion(Completion(1, 0, 2, b"ab"))
+    sent = whole(one, Completion(1, 0, 2, b"ab"))
     assert sent == RetSubmit(1, 0, 2, 0, 0, 0).pack() + b"ab" + RetUnlink(2, 0).pack()
 
 
@@ -237,13 +238,13 @@ def test_whatever_happens_each_urb_is_answered_once_and_each_unlink_tells_the_tr
             submitted.add(seqnum)
             running.append(seqnum)
         elif what == "complete":
-            said += one.completion(Completion(number))
+            said += whole(one, Completion(number))
             running = [n for n in running if n != number]
         elif number not in unlinks.values():
             unlinks[seqnum] = number
             said += one.unlinked(Unlink(seqnum, DEVID, number), cancelled)
     for number in one.in_flight:
-        said += one.completion(Completion(number))
+        said += whole(one, Completion(number))
     replies = [unpack_reply(said[at : at + 48]) for at in range(0, len(said), 48)]
     order = [reply.seqnum for reply in replies]
     assert len(set(order)) == len(order)
@@ -290,7 +291,7 @@ def test_an_answered_or_unlinked_urb_counts_no_longer() -> None:
     for seqnum in range(0, 100, 2):
         one.feed(cmd(seqnum, BULK_IN, 10))
         if seqnum % 4:
-            one.completion(Completion(seqnum))
+            whole(one, Completion(seqnum))
         else:
             one.unlinked(Unlink(seqnum + 1, DEVID, seqnum), cancelled=True)
 
