@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.fuzz import (
+    fuzz_definition,
     fuzz_faults,
     fuzz_gadgets,
     fuzz_hid,
@@ -22,6 +23,7 @@ TARGETS: dict[str, Target] = {
         fuzz_sessions,
         fuzz_kernel,
         fuzz_gadgets,
+        fuzz_definition,
         fuzz_faults,
         fuzz_hid,
         fuzz_serial,
