@@ -59,7 +59,7 @@ def run_there(args: Namespace, client: DaemonClient, table: Json) -> None:
 
 def run_alone(args: Namespace, table: Json) -> None:
     """A daemon that has nothing but this gadget, for this machine, and whose state is gone with it."""
-    port = free_port(PORT) if args.port is None else args.port
+    port = args.port or free_port(PORT if args.port is None else 0)
     with tempfile.TemporaryDirectory(prefix="twinhub-") as state:
         config = config_of(args, table, port, Path(state))
         open_journal(config.log)
