@@ -21,16 +21,20 @@ CONFIGURATION_SIZE = 9
 
 @dataclass(frozen=True)
 class Shown:
-    """Whole descriptors in their order, of each speed there is; `strings`: language → texts from 1 on."""
+    """Whole descriptors in their order, of each speed there is; `strings`: language → texts from 1 on.
+    `winusb`: the interfaces for which Windows is to load WinUSB, and `guid` the one its programs open."""
 
     full: tuple[bytes, ...] = ()
     high: tuple[bytes, ...] = ()
     super: tuple[bytes, ...] = ()
     strings: dict[int, list[str]] = field(default_factory=dict)
+    winusb: tuple[int, ...] = ()
+    guid: str = ""
 
 
-def shown(device: DescriptorSet) -> Shown:
-    """Of the first configuration. At high speed also what it would be at full speed, where it says so."""
+def shown(device: DescriptorSet, guid: str = "") -> Shown:
+    """Of the first configuration. At high speed also what it would be at full speed, where it says so. With
+    a `guid` (gadgets/usb/microsoft.py: WinUsb) its vendor-specific interfaces are announced to Windows."""
     configurations = {device.speed: device.configurations[0]}
     if device.speed is Speed.HIGH and device.other_speed:
         configurations[Speed.FULL] = device.other_speed[0]
@@ -41,7 +45,14 @@ def shown(device: DescriptorSet) -> Shown:
         lists.get(Speed.HIGH, ()),
         lists.get(Speed.SUPER, ()) or lists.get(Speed.SUPER_PLUS, ()),
         _strings(device, list(numbers)),
+        _vendor_specific(device) if guid else (),
+        guid,
     )
+
+
+def _vendor_specific(device: DescriptorSet) -> tuple[int, ...]:
+    settings = device.configurations[0].settings
+    return tuple(dict.fromkeys(each.interface for each in settings if each.interface_class == 0xFF))
 
 
 def _used_strings(device: DescriptorSet) -> list[int]:

@@ -13,7 +13,7 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,7 @@ from functionfs.common import USBDescriptorHeader, u8
 from gadgets.udc.bridge import READS, WINDOW, Bridge
 from gadgets.udc.descriptors import Shown
 from gadgets.usb.device import Device
+from gadgets.usb.microsoft import REG_SZ
 from gadgets.usb.shape import DescriptorType
 from gadgets.usb.urb import ENDPOINT_IN, Direction, Recipient, SetupPacket
 
@@ -95,6 +96,7 @@ class FunctionFs(functionfs.Function):  # type: ignore[misc]
         super().__init__(
             str(mount),
             *lists,
+            os_list=[each for number in shown.winusb for each in winusb(number, shown.guid)],
             all_ctrl_recip=True,
             config0_setup=True,
             # Transfers of two generations, each with an empty packet behind it.
@@ -233,6 +235,16 @@ class FunctionFs(functionfs.Function):  # type: ignore[misc]
         except OSError as error:
             if error.errno not in GONE:
                 raise
+
+
+def winusb(interface: int, guid: str) -> Iterator[Any]:
+    """Microsoft OS 1.0: the compatible id, and the property by which programs find the interface."""
+    compatible = functionfs.OSExtCompatDesc(
+        bFirstInterfaceNumber=interface, Reserved1=1, CompatibleID=tuple(b"WINUSB\0\0")
+    )
+    yield functionfs.getOSDesc(interface, [compatible])
+    name, value = b"DeviceInterfaceGUID\0", guid.encode() + b"\0"
+    yield functionfs.getOSDesc(interface, [functionfs.getOSExtPropDesc(REG_SZ, name, value)])
 
 
 def strings_block(strings: Mapping[int, Sequence[str]]) -> bytes:

@@ -12,6 +12,7 @@ from gadgets.udc.kernel import KernelFunction
 from gadgets.usb.capabilities import PlatformCapability
 from gadgets.usb.configuration import AlternateSetting
 from gadgets.usb.descriptor_set import DescriptorSet
+from gadgets.usb.microsoft import MS_OS_20
 from gadgets.usb.shape import DescriptorType
 from gadgets.usb.urb import ENDPOINT_IN, Speed, TransferType
 
@@ -129,10 +130,12 @@ def _class_descriptors(asked: Asked) -> Iterator[str]:
 
 
 def _platforms(asked: Asked) -> Iterator[str]:
-    if any(isinstance(each, PlatformCapability) for each in asked.device.capabilities):
+    """WinUSB is announced in the older way, which the kernel has (Microsoft OS 1.0)."""
+    platforms = [each for each in asked.device.capabilities if isinstance(each, PlatformCapability)]
+    if any(each.platform != MS_OS_20.bytes_le for each in platforms):
         yield (
-            "the kernel writes the BOS descriptor itself, without Microsoft OS 2.0 and WebUSB; leave these"
-            " functions out, or serve it over USB/IP"
+            "the kernel writes the BOS descriptor itself, without WebUSB; leave that function out, or serve"
+            " it over USB/IP"
         )
 
 

@@ -32,6 +32,7 @@ from gadgets.udc.presented import Presented, Source
 from gadgets.udc.tree import tree_of
 from gadgets.usb.descriptor_set import DescriptorSet
 from gadgets.usb.device import Device, GadgetDevice, Told
+from gadgets.usb.microsoft import WinUsb
 
 KERNEL_KIND: Final = "kernel:"
 ROOT: Final = Path("/")
@@ -67,9 +68,10 @@ def present(
         take_down_stale(configfs, root, name)
         if holder := configfs.holder(chosen.name):
             raise Busy(f"{chosen.name} has the gadget {holder} already; end that one first")
-        own = shown(described) if described.configurations[0].settings else None
+        guid = next((each.guid for each in gadget.functions if isinstance(each, WinUsb)), "")
+        own = shown(described, guid) if described.configurations[0].settings else None
         stack.callback(configfs.take_down, name)
-        mount = configfs.build(tree_of(name, described, kernel, with_functionfs=own is not None))
+        mount = configfs.build(tree_of(name, described, kernel, own))
         source = stack.enter_context(functionfs(mount, gadget.device, own)) if own else None
         stack.callback(configfs.unbind, name)
         stack.callback(hang_up, root, chosen)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from gadgets.udc.configfs import Tree
+from gadgets.udc.configfs import OsDescriptors, Tree
+from gadgets.udc.descriptors import Shown
 from gadgets.udc.kernel import KernelFunction
 from gadgets.usb.descriptor_set import DescriptorSet
 from gadgets.usb.strings import ENGLISH_US
@@ -20,10 +21,9 @@ SPEEDS: Final = {
 """As the attribute max_speed has them."""
 
 
-def tree_of(
-    name: str, device: DescriptorSet, kernel: Sequence[KernelFunction], *, with_functionfs: bool
-) -> Tree:
-    """bcdUSB and the strings' numbers are the kernel's own, whatever the device says."""
+def tree_of(name: str, device: DescriptorSet, kernel: Sequence[KernelFunction], own: Shown | None) -> Tree:
+    """`own`: what FunctionFS shows of it, if anything. bcdUSB and the strings' numbers are the kernel's,
+    whatever the device says."""
     about, configuration = device.device, device.configurations[0]
     indexes = {
         "manufacturer": about.manufacturer_index,
@@ -56,5 +56,6 @@ def tree_of(
             "MaxPower": str(configuration.max_power * unit),
         },
         tuple(kernel),
-        with_functionfs,
+        own is not None,
+        OsDescriptors() if own and own.winusb else None,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gadgets.hid.keyboard import Keyboard
 from gadgets.testdevice.sourcesink import SourceSink
+from gadgets.udc.configfs import OsDescriptors
 from gadgets.udc.descriptors import shown
 from gadgets.udc.tree import tree_of
 from gadgets.usb.compose import Identity, compose
@@ -56,7 +57,7 @@ def test_a_device_without_strings_has_none() -> None:
 
 
 def test_the_tree_has_the_devices_identity() -> None:
-    tree = tree_of("bench", described(), (), with_functionfs=True)
+    tree = tree_of("bench", described(), (), shown(described()))
     assert tree.attributes == {
         "idVendor": "0x1209",
         "idProduct": "0x0002",
@@ -74,5 +75,12 @@ def test_the_tree_has_the_devices_identity() -> None:
 
 
 def test_power_is_told_in_milliampere_at_every_speed() -> None:
-    tree = tree_of("bench", described(Speed.SUPER), (), with_functionfs=True)
+    tree = tree_of("bench", described(Speed.SUPER), (), shown(described()))
     assert tree.configuration["MaxPower"] == "296"
+
+
+def test_vendor_specific_interfaces_are_announced_to_windows_where_a_guid_is_given() -> None:
+    told = shown(described(), "{8b2cf5f1-5f2f-4e0f-a7f8-3c0f1d6c2a94}")
+    assert told.winusb == (1,)
+    assert tree_of("bench", described(), (), told).os_descriptors == OsDescriptors()
+    assert tree_of("bench", described(), (), shown(described())).os_descriptors is None

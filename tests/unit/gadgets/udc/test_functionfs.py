@@ -14,7 +14,7 @@ from gadgets.hid.keyboard import keyboard
 from gadgets.udc.descriptors import shown
 
 try:
-    from gadgets.udc.functionfs import FunctionFs, strings_block, structure
+    from gadgets.udc.functionfs import FunctionFs, strings_block, structure, winusb
 except (ImportError, OSError) as error:
     pytest.skip(f"python-functionfs wants libaio1: {error}", allow_module_level=True)
 
@@ -40,6 +40,16 @@ def test_all_strings_are_told_in_all_languages() -> None:
     tables = b"\x09\x04Keyboard\0Maus\0" + b"\x07\x04\0M\xc3\xa4use\0"
     assert block == struct.pack("<IIII", 2, 16 + len(tables), 2, 2) + tables
     assert strings_block({}) == struct.pack("<IIII", 2, 16, 0, 0)
+
+
+def test_an_interface_is_announced_to_windows_with_driver_and_guid() -> None:
+    driver, guid = (
+        ctypes.string_at(ctypes.addressof(each), ctypes.sizeof(each)) for each in winusb(2, "{x}")
+    )
+    assert driver == bytes.fromhex("02 23000000 0100 0400 01 00 02 01") + b"WINUSB".ljust(22, b"\0")
+    name, value = b"DeviceInterfaceGUID\0", b"{x}\0"
+    sizes = struct.pack("<IIH", 14 + len(name) + len(value), 1, len(name))
+    assert guid[11:] == sizes + name + struct.pack("<I", len(value)) + value
 
 
 def test_endpoints_are_given_to_python_functionfs_with_their_fields() -> None:

@@ -24,6 +24,7 @@ from gadgets.usb.function import Function
 from gadgets.usb.microsoft import WinUsb
 from gadgets.usb.numbering import Numbering
 from gadgets.usb.urb import Speed, TransferType
+from gadgets.usb.webusb import WebUsb
 
 DWC2 = Controller("fe980000.usb", "dwc2", Speed.HIGH)
 DUMMY = Controller("dummy_udc.0", "dummy_udc", Speed.HIGH)
@@ -123,7 +124,8 @@ def test_class_descriptors_that_functionfs_does_not_take() -> None:
 
 def test_what_the_kernel_writes_itself() -> None:
     with refused("the kernel writes the BOS descriptor itself"):
-        ask(WinUsb(), SourceSink(isochronous=False, interrupt=False))
+        ask(WebUsb(url="https://example.org"), SourceSink(isochronous=False, interrupt=False))
+    ask(WinUsb(), SourceSink(isochronous=False, interrupt=False))
 
 
 @pytest.mark.parametrize("kind", ["malformed", "short_descriptor", "long_descriptor", "babble"])
