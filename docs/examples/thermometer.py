@@ -19,6 +19,8 @@ from gadgets.usb.function import Answer, Function
 from gadgets.usb.numbering import Numbering
 from gadgets.usb.urb import SetupPacket
 
+STATE = ("reading", "alarm", "configured", "fetched")
+
 
 @dataclass(frozen=True, slots=True)
 class SetTemperature:
@@ -42,6 +44,7 @@ class Thermometer(Function):
     def __init__(self, *, start: float = 20.0) -> None:
         self.reading = hundredths(start)
         self.alarm: int | None = None
+        self.configured = False
         self.fetched = True
 
     def describe(self, take: Numbering) -> Sequence[AlternateSetting]:
@@ -69,18 +72,24 @@ class Thermometer(Function):
     def local(self, input: SetTemperature) -> None:
         self.reading = hundredths(input.celsius)
         self.fetched = False
-        self.ready(self.endpoint)
+        if self.configured:
+            self.ready(self.endpoint)
         if self.alarm is not None and self.reading > self.alarm:
             self.tell(Alarm(input.celsius))
 
+    def on_configured(self) -> None:
+        self.configured = True
+
     def on_reset(self) -> None:
+        self.configured = False
         self.alarm = None
 
     def snapshot(self) -> dict[str, Any]:
-        return {"reading": self.reading, "alarm": self.alarm, "fetched": self.fetched}
+        return {name: getattr(self, name) for name in STATE}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.reading, self.alarm, self.fetched = state["reading"], state["alarm"], state["fetched"]
+        for name in STATE:
+            setattr(self, name, state[name])
 
 
 def hundredths(celsius: float) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.errors import UsageError
 from gadgets.definition import load, parse
 from gadgets.definition.reference import ABOUT, gadget_keys, page
 
@@ -34,3 +35,8 @@ def test_the_thermometer_is_a_gadget() -> None:
     with load(DOCS / "examples" / "thermometer.toml").build() as gadget:
         assert [function.label for function in gadget.functions] == ["thermometer", "winusb"]
         assert gadget.inputs()[0].name == "set_temperature"
+        gadget.device.local(gadget.input({"set_temperature": 20}))
+        before = gadget.device.snapshot()
+        with pytest.raises(UsageError, match="not 400"):
+            gadget.device.local(gadget.input({"set_temperature": 400}))
+        assert gadget.device.snapshot() == before
