@@ -19,8 +19,6 @@ from appliance.usbip.stream import Stream
 from appliance.usbip.wire import Unlink
 from gadgets.usb.urb import Completion, Status, TransferType, Urb
 
-CHUNK, MOST = 64 << 10, 1 << 20
-"""Bytes received at once: usually, and when a long transfer is on its way."""
 PIECES: Final = 64
 """Sent at once."""
 
@@ -51,14 +49,14 @@ class Software:
 
     def receive(self) -> None:
         try:
-            data = self.client.recv(max(CHUNK, min(self.stream.wanted, MOST)))
+            count = self.client.recv_into(self.stream.space())
         except BlockingIOError:
             return
         except OSError as error:
             raise Ended(f"the client hung up: {error.strerror}") from None
-        if not data:
+        if not count:
             raise Ended("the client hung up")
-        self.running.take(self.stream.feed(data))
+        self.running.take(self.stream.received(count))
 
     # The host of the device
 

@@ -15,12 +15,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import zip_longest
+from mmap import mmap
 
 from appliance.errors import ProtocolError
 from appliance.usbip.wire import (
     COMMAND,
     HEADER_SIZE,
     ISO_PACKET,
+    MAX_ISO_PACKETS,
+    MAX_TRANSFER,
     REPLY,
     Command,
     RetUnlink,
@@ -44,6 +47,9 @@ MAX_IN_FLIGHT = 4096
 """URBs that a client may have in flight."""
 MAX_BYTES = 64 << 20
 """Bytes that these may ask for or bring."""
+CHUNK = 64 << 10
+"""Bytes to receive at once where no long transfer is on its way."""
+ROOM = HEADER_SIZE + MAX_TRANSFER + MAX_ISO_PACKETS * ISO_PACKET.size + CHUNK
 WORTH_A_COPY = 8192
 """Bytes up to which one piece is cheaper to send than two."""
 
@@ -75,32 +81,32 @@ class Stream:
         self._bytes = 0
         self._unlinking: dict[int, int] = {}
         """seqnum of the CMD_UNLINK that waits for the completion of this URB."""
-        self._held = bytearray()
+        self._buffer = mmap(-1, ROOM)  # costs memory only where bytes have been
+        self._view = memoryview(self._buffer)
+        self._end = 0
+        """How many bytes wait there for the rest of theirs."""
         self._wanted = HEADER_SIZE
-        """What `_held` must grow to before there is anything to do."""
-
-    @property
-    def wanted(self) -> int:
-        """How many bytes are missing of what has begun to come; 0: any number is welcome."""
-        return max(self._wanted - len(self._held), 0) if self._held else 0
+        """What `_end` must grow to before there is anything to do."""
 
     @property
     def in_flight(self) -> tuple[int, ...]:
         """The numbers of the URBs not yet answered, oldest first."""
         return tuple(self._in_flight)
 
-    def feed(self, data: bytes | memoryview) -> list[Urb | Unlink]:
-        """What the client's next bytes, however they are cut, submit and unlink.
+    def space(self) -> memoryview:
+        """Where to receive the client's next bytes: all that is missing of a transfer, or CHUNK."""
+        return self._view[self._end : max(self._wanted, self._end + CHUNK)]
+
+    def received(self, count: int) -> list[Urb | Unlink]:
+        """What the `count` bytes that are now in `space` submit and unlink, however they were cut.
 
         Every Unlink goes to `unlinked`. ProtocolError: the session is over.
         """
-        if self._held:
-            self._held += data
-            if len(self._held) < self._wanted:
-                return []
-            data, self._held = memoryview(self._held), bytearray()
+        self._end = end = self._end + count
+        if end < self._wanted:
+            return []
         events: list[Urb | Unlink] = []
-        at, end = 0, len(data)
+        data, at = self._buffer, 0
         self._wanted = HEADER_SIZE
         while end - at >= HEADER_SIZE:
             command, seqnum, devid, direction, ep, flags, length, start_frame, packets, interval, setup = (
@@ -122,10 +128,10 @@ class Stream:
                     seqnum,
                     endpoint,
                     length,
-                    bytes(data[body:iso]),
+                    data[body:iso],
                     None if ep else SetupPacket.parse(setup),
                     flags,
-                    unpack_iso(bytes(data[iso:stop]), length) if stop > iso else (),
+                    unpack_iso(data[iso:stop], length) if stop > iso else (),
                     interval,
                     start_frame,
                 )
@@ -137,8 +143,21 @@ class Stream:
                 at += HEADER_SIZE
             else:
                 raise ProtocolError(f"the client sent URB command {command}, which does not exist")
-        if at < end:
-            self._held += data[at:] if at else data
+        self._end = rest = end - at
+        if at and rest:
+            self._view[:rest] = self._view[at:end]
+        return events
+
+    def feed(self, data: bytes) -> list[Urb | Unlink]:
+        """As `received`, for bytes that are somewhere else."""
+        events: list[Urb | Unlink] = []
+        left = memoryview(data)
+        while left:
+            space = self.space()
+            part = left[: len(space)]
+            space[: len(part)] = part
+            events += self.received(len(part))
+            left = left[len(part) :]
         return events
 
     def answer(self, done: Completion) -> tuple[bytes, ...]:
@@ -197,8 +216,7 @@ class Stream:
         left = self.in_flight
         self._in_flight.clear()
         self._unlinking.clear()
-        self._held.clear()
-        self._bytes = 0
+        self._end = self._bytes = 0
         return left
 
     def _is_isochronous(self, endpoint: int) -> bool:
