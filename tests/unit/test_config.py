@@ -19,9 +19,11 @@ from appliance import config
 from appliance.config import SECTIONS, Config, Paths, load, parse
 from appliance.errors import ConfigError
 from appliance.explain import locate
+from appliance.exports.gadgets import GADGET_KEYS
 from appliance.exports.keys import toml
 from appliance.exports.rules import ExportOptions
 from appliance.exports.words import RULE_KEYS
+from gadgets import definition
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "configuration.md"
@@ -183,8 +185,8 @@ def test_any_text_is_a_configuration_or_a_config_error(source: str) -> None:
     judged(source)
 
 
-NAMES = [*SECTIONS, "share", *{key.name for section in SECTIONS.values() for key in section.keys}]
-WORDS = st.sampled_from([*NAMES, *(key.name for key in RULE_KEYS)]) | st.from_regex(
+NAMES = [*SECTIONS, "share", "gadget", *{key.name for section in SECTIONS.values() for key in section.keys}]
+WORDS = st.sampled_from([*NAMES, *(key.name for key in (*RULE_KEYS, *GADGET_KEYS))]) | st.from_regex(
     "[a-z]{1,4}", fullmatch=True
 )
 VALUES = st.sampled_from([
@@ -194,7 +196,7 @@ VALUES = st.sampled_from([
 LINES = st.one_of(
     WORDS.map("[{}]".format),
     WORDS.map("[[{}]]".format),
-    st.just("[[share]]"),
+    st.sampled_from(("[[share]]", "[[gadget]]")),
     st.tuples(WORDS, VALUES).map("{0[0]} = {0[1]}".format),
     st.tuples(WORDS, WORDS, VALUES).map("{0[0]}.{0[1]} = {0[2]}".format),
 )
@@ -279,7 +281,7 @@ def test_the_page_is_printed_on_demand() -> None:
 
 def test_every_key_is_on_the_page_with_a_sentence() -> None:
     page = PAGE.read_text()
-    for key in (*(key for section in SECTIONS.values() for key in section.keys), *RULE_KEYS):
+    for key in (*(key for section in SECTIONS.values() for key in section.keys), *RULE_KEYS, *GADGET_KEYS):
         assert f"| `{key.name}` | {key.kind.wanted} | " in page
         assert key.help.endswith(".")
         assert "|" not in key.kind.wanted + key.help + key.default_text
@@ -291,7 +293,8 @@ def test_every_example_of_the_docs_is_right() -> None:
     for block in blocks:
         parse(block)
     for example in (ROOT / "docs" / "examples").glob("*.toml"):
-        load(example)
+        is_definition = isinstance(tomllib.loads(example.read_text()).get("gadget"), dict)
+        (definition.load if is_definition else load)(example)
 
 
 def test_every_default_may_be_written_down() -> None:

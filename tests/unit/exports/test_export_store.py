@@ -52,6 +52,35 @@ def test_a_rule_that_is_not_there_cannot_be_forgotten(store: Store, id: str) -> 
         store.forget_rule(id)
 
 
+def test_gadgets_are_remembered_until_they_are_forgotten(store: Store, path: Path) -> None:
+    for name in ("stick", "kiosk"):
+        store.add_gadget(name, {"definition": {"name": name}})
+    store.add_gadget("kiosk", {"definition": {"name": "other"}})
+    store.forget_gadget("stick")
+    store.forget_gadget("nothing")
+    again = Store(path)
+    assert again.gadgets() == {"kiosk": {"definition": {"name": "other"}}}
+    again.close()
+
+
+def test_gadgets_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_GADGETS", 1)
+    store.add_gadget("stick", {})
+    with pytest.raises(Refused, match="gadget remove"):
+        store.add_gadget("kiosk", {})
+
+
+def test_a_file_of_the_version_before_gadgets_is_taken_over(store: Store, path: Path) -> None:
+    store.add_rule({"hub": "1-1"})
+    with sqlite3.connect(path) as database:
+        database.execute("DROP TABLE gadgets")
+        database.execute("UPDATE schema SET version = 1")
+    database.close()
+    again = Store(path)
+    assert (again.rules(), again.gadgets()) == ([("share-1", {"hub": "1-1"})], {})
+    again.close()
+
+
 def test_names_are_remembered_and_replaced(store: Store) -> None:
     store.remember_names({"A": "pen", "B": "lab"})
     store.remember_names({"B": "lab-2"})
