@@ -22,13 +22,12 @@ from gadgets.faults.events import FaultFailed, FaultFired
 from gadgets.faults.fault import Deed, is_standard_in
 from gadgets.faults.plan import Plan, kind_of
 from gadgets.faults.waiting import Waiting, plain_urb, urb_of
-from gadgets.usb.configuration import Configuration
-from gadgets.usb.descriptors import DeviceDescriptor
+from gadgets.usb.around import Around
 from gadgets.usb.device import MAX_EVENTS, BusEvent, Device, Told
 from gadgets.usb.inputs import read_input
 from gadgets.usb.shape import DescriptorType
 from gadgets.usb.strings import emit_string
-from gadgets.usb.urb import Completion, SetupPacket, Speed, Status, TransferType, Urb
+from gadgets.usb.urb import Completion, SetupPacket, Status, Urb
 
 OWN: Final = -1
 """The number of transfers that no host submitted. Hosts' numbers are from 0 on."""
@@ -40,11 +39,11 @@ MAX_SAID: Final = 16
 _GONE: Final = (Status.SHUTDOWN, Status.NODEV)
 
 
-class Faulty:
-    """A `Device`. Its own inputs are AddFault, RemoveFault and Replug; all others are the inner device's."""
+class Faulty(Around):
+    """Its own inputs are AddFault, RemoveFault and Replug; all others are the inner device's."""
 
     def __init__(self, device: Device, faults: Iterable[AnyFault] = (), seed: int = 0) -> None:
-        self.device = device
+        super().__init__(device)
         self._plan = Plan(seed)
         self._flying: dict[int, Urb] = {}
         self._waiting = Waiting()
@@ -66,22 +65,6 @@ class Faulty:
     # Facts
 
     @property
-    def speed(self) -> Speed:
-        return self.device.speed
-
-    @property
-    def device_descriptor(self) -> DeviceDescriptor:
-        return self.device.device_descriptor
-
-    @property
-    def configurations(self) -> tuple[Configuration, ...]:
-        return self.device.configurations
-
-    @property
-    def configuration_value(self) -> int:
-        return self.device.configuration_value
-
-    @property
     def inputs(self) -> tuple[type, ...]:
         return (*self.device.inputs, AddFault, RemoveFault, Replug)
 
@@ -94,9 +77,6 @@ class Faulty:
         if self._cable.serial and index == self.device_descriptor.serial_index:
             return self._cable.serial
         return self.device.string(index)
-
-    def transfer_type(self, endpoint: int) -> TransferType | None:
-        return self.device.transfer_type(endpoint)
 
     def faults(self) -> list[dict[str, Any]]:
         """All that were added, as plain values, with how often each fired and whether it is over."""

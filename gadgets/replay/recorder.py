@@ -9,11 +9,10 @@ from typing import Any, Final, Protocol
 
 from appliance.errors import TwinhubError, describe
 from gadgets.replay import format as f
-from gadgets.usb.configuration import Configuration
-from gadgets.usb.descriptors import DeviceDescriptor
+from gadgets.usb.around import Around
 from gadgets.usb.device import BusEvent, Device, To, Told
 from gadgets.usb.inputs import plain_input
-from gadgets.usb.urb import Completion, Speed, TransferType, Urb
+from gadgets.usb.urb import Completion, Urb
 
 KEEP: Final = 4096
 """Bytes of an answer that are written down, to be shown if a replay differs; of the rest, the digest."""
@@ -33,8 +32,8 @@ class Sink(Protocol):
     def flush(self) -> object: ...
 
 
-class Recorder:
-    """A `Device`. It begins where the device is now, and ends with `close`, at `limit` bytes, or when the
+class Recorder(Around):
+    """It begins where the device is now, and ends with `close`, at `limit` bytes, or when the
     sink fails: `ended` says why, and the device goes on as if nothing were."""
 
     def __init__(
@@ -46,7 +45,7 @@ class Recorder:
         keep: int = KEEP,
         limit: int = LIMIT,
     ) -> None:
-        self.device = device
+        super().__init__(device)
         self.inputs_recorded = 0
         self.ended = ""
         self._sink, self._keep, self._limit = sink, keep, limit
@@ -63,30 +62,6 @@ class Recorder:
     # Facts
 
     @property
-    def speed(self) -> Speed:
-        return self.device.speed
-
-    @property
-    def device_descriptor(self) -> DeviceDescriptor:
-        return self.device.device_descriptor
-
-    @property
-    def configurations(self) -> tuple[Configuration, ...]:
-        return self.device.configurations
-
-    @property
-    def configuration_value(self) -> int:
-        return self.device.configuration_value
-
-    @property
-    def inputs(self) -> tuple[type, ...]:
-        return self.device.inputs
-
-    @property
-    def wake_at(self) -> int | None:
-        return self.device.wake_at
-
-    @property
     def digest(self) -> str:
         """Of all output so far: equal for equal runs."""
         return self._digest.hexdigest()
@@ -95,15 +70,6 @@ class Recorder:
     def size(self) -> int:
         """Bytes of the recording so far."""
         return self._written + self._pending_size
-
-    def string(self, index: int) -> str:
-        return self.device.string(index)
-
-    def transfer_type(self, endpoint: int) -> TransferType | None:
-        return self.device.transfer_type(endpoint)
-
-    def snapshot(self) -> dict[str, Any]:
-        return self.device.snapshot()
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Ends the recording: what was so far has no place in the new state's past."""
