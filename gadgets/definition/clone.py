@@ -133,21 +133,21 @@ def simpler(exact: Definition, captured: Captured) -> Definition | None:
     wanted = descriptor_set(exact.pinned, exact.speed)
     device, configuration = wanted.device, wanted.configurations[0]
     texts = captured.strings
-    plain = Definition(
-        exact.name,
-        exact.vendor_id,
-        exact.product_id,
-        texts.get(device.manufacturer_index, ""),
-        texts.get(device.product_index, ""),
-        texts.get(device.serial_index, ""),
-        device.bcd_device,
-        speed=exact.speed,
-        max_power_ma=configuration.max_power * (8 if exact.speed >= Speed.SUPER else 2),
-        self_powered=bool(configuration.attributes & Configuration.SELF_POWERED),
-        remote_wakeup=bool(configuration.attributes & Configuration.REMOTE_WAKEUP),
-        functions=tuple(replace(part, interfaces=()) for part in exact.functions),
-    )
     try:
+        plain = Definition(
+            exact.name,
+            exact.vendor_id,
+            exact.product_id,
+            texts.get(device.manufacturer_index, ""),
+            texts.get(device.product_index, ""),
+            texts.get(device.serial_index, ""),
+            device.bcd_device,
+            speed=exact.speed,
+            max_power_ma=configuration.max_power * (8 if exact.speed >= Speed.SUPER else 2),
+            self_powered=bool(configuration.attributes & Configuration.SELF_POWERED),
+            remote_wakeup=bool(configuration.attributes & Configuration.REMOTE_WAKEUP),
+            functions=tuple(replace(part, interfaces=()) for part in exact.functions),
+        )
         with plain.build() as gadget:
             found = gadget.bare.descriptors.table
     except TwinhubError:

@@ -49,7 +49,7 @@ def class_of(kind: str, folder: Path = Path()) -> type[Function]:
     """The class; a file's name is relative to `folder`. Its code is run. Raises UsageError."""
     where, colon, name = KINDS.get(kind, kind).rpartition(":")
     if not colon or where == "kernel":
-        raise UsageError(f'unknown{did_you_mean(kind, KINDS)}. A class of your own is "file.py:Class"')
+        raise UsageError(f'no such kind{did_you_mean(kind, KINDS)} (one of your own is "file.py:Class")')
     module = load_file(folder / where) if where.endswith(".py") else import_module(where)
     found = getattr(module, name, None)
     if not isinstance(found, type) or not issubclass(found, Function):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,30}", re.ASCII)
 MAX_PARTS = 64
 """Functions, or faults, of one gadget."""
+MOST_BELOW_SUPER = 500
+"""mA. USB 2.0 §7.2.1."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Definition:
                 f"a gadget cannot be named {self.name[:40]!r}: a name has at most 31 characters of A-Z a-z"
                 " 0-9 . _ : - and begins with a letter or digit"
             )
+        if self.max_power_ma > MOST_BELOW_SUPER and self.speed < Speed.SUPER:
+            raise UsageError(f"max_power_ma: below super speed, {MOST_BELOW_SUPER} is the most")
         if len(self.functions) > MAX_PARTS or len(self.faults) > MAX_PARTS:
             raise UsageError(f"a gadget has at most {MAX_PARTS} functions and as many faults")
 

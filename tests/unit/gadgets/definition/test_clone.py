@@ -113,6 +113,12 @@ def test_a_disk_is_a_disk_behind_the_endpoints_it_had() -> None:
         assert host.submit(0x84, 36)[-1].actual_length == 36
 
 
+def test_a_device_that_says_it_draws_too_much_is_cloned_as_it_is() -> None:
+    captured = CAPTURES["QEMU's keyboard"]
+    thirsty = replace(captured, descriptors=captured.descriptors[:26] + b"\xff" + captured.descriptors[27:])
+    assert clone(thirsty).build().device.configurations[0].max_power == 0xFF
+
+
 def raw_gadget(**options: object) -> Gadget:
     pinned = Pinned(DISK[:18], (DISK[18:],))
     part = Part("raw", options, interfaces=(0,))

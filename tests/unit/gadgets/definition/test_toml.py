@@ -106,9 +106,10 @@ def test_help_lists_the_inputs_and_who_takes_them() -> None:
         ("[gadget]\nfolder = '/'", "line 2: [gadget] folder: unknown key"),
         ('[gadget]\nspeed = "fast"', 'line 2: [gadget] speed: found "fast", wanted one of "low", "full"'),
         ("[gadget]\nvendor_id = 65536", "[gadget] vendor_id: found 65536, wanted a whole number from 0"),
+        ("[gadget]\nmax_power_ma = 501", "[gadget] max_power_ma: below super speed, 500 is the most"),
         ('[gadget]\nname = "a b"', "line 1: [gadget] a gadget cannot be named 'a b'"),
         ('[[function]]\nlabel = "x"', "line 1: [[function]] kind: is missing"),
-        ('[[function]]\nkind = "mose"', "[[function]] kind: found \"mose\": unknown; did you mean 'mouse'?"),
+        ('[[function]]\nkind = "mose"', "kind: found \"mose\": no such kind; did you mean 'mouse'?"),
         (
             '[[function]]\nkind = "mouse"\n\n[[function]]\nkind = "keyboard"\nlayuot = "de"',
             "line 6: [[function]] layuot: unknown key; did you mean 'layout'?",
