@@ -79,7 +79,7 @@ class Faulty(Around):
         return self.device.string(index)
 
     def faults(self) -> list[dict[str, Any]]:
-        """All that were added, as plain values, with how often each fired and whether it is over."""
+        """All that were added: what was said of each, as plain values, how often it fired, if it is over."""
         return self._plan.describe()
 
     # Inputs

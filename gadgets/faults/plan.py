@@ -12,7 +12,7 @@ from gadgets.faults.armed import Armed
 from gadgets.faults.bus import Give
 from gadgets.faults.catalogue import AnyFault, fault_from_plain
 from gadgets.faults.fault import Stage
-from gadgets.usb.records import snake, to_tagged
+from gadgets.usb.records import options, snake, to_plain, to_tagged
 from gadgets.usb.urb import Completion, SetupPacket, Urb
 
 MAX_FAULTS: Final = 256
@@ -90,10 +90,10 @@ class Plan:
         return armed.fires(self.seed)
 
     def describe(self) -> list[dict[str, Any]]:
-        """As plain values, with how often each fired and whether it is over."""
+        """What was said of each, as plain values; how often it fired and whether it is over."""
         return [
-            {**to_tagged(armed.fault), "name": armed.name, "fired": armed.fired, "over": armed.over}
-            for armed in self.armed
+            {"name": a.name, "kind": kind_of(a.fault), **said(a.fault), "fired": a.fired, "over": a.over}
+            for a in self.armed
         ]
 
     def snapshot(self) -> dict[str, Any]:
@@ -109,3 +109,13 @@ class Plan:
 
 def kind_of(fault: AnyFault) -> str:
     return snake(type(fault).__name__)
+
+
+def said(fault: AnyFault) -> dict[str, Any]:
+    """Its fields, but for the name, that are not at their defaults."""
+    plain = to_plain(fault)
+    return {
+        option.name: plain[option.name]
+        for option in options(type(fault))
+        if option.name != "name" and getattr(fault, option.name) != option.default
+    }

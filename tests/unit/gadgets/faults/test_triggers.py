@@ -138,9 +138,9 @@ def test_faults_are_added_listed_and_removed_while_the_device_runs() -> None:
     device.local(AddFault(Drop(endpoint=SINK)))
     device.local(AddFault(Drop(endpoint=SINK)))
     host.submit(SINK, data=b"1")
-    assert [(f["name"], f["drop"], f["endpoint"], f["fired"], f["over"]) for f in device.faults()] == [
-        ("drop", "", SINK, 1, False),
-        ("drop-2", "", SINK, 0, False),
+    assert device.faults() == [
+        {"name": "drop", "kind": "drop", "endpoint": SINK, "fired": 1, "over": False},
+        {"name": "drop-2", "kind": "drop", "endpoint": SINK, "fired": 0, "over": False},
     ]
     device.local(RemoveFault("drop"))
     device.local(RemoveFault())
