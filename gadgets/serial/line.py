@@ -12,6 +12,7 @@ from enum import IntEnum, IntFlag
 from typing import Any
 
 from appliance.errors import ProtocolError
+from gadgets.usb.companion import Flow
 
 WINDOW = 64 << 10
 """Bytes that may be under way each way between the function and who stands beside it."""
@@ -80,14 +81,14 @@ class SerialState(IntFlag):
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class Received(Flow):
     """Event: data from the host."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(Flow):
     """Event: so many bytes of what `Send` brought have left: to the host, or to nowhere when it went."""
 
     count: int

@@ -10,6 +10,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 
+class Flow:
+    """What an event is that only moves data on: for the companion alone, if there is one."""
+
+    __slots__ = ()
+
+
 class Reactor(Protocol):
     """Readiness of descriptors, as `appliance.loop.Loop` has it: epoll's event bits."""
 
