@@ -18,7 +18,7 @@ from appliance.sessions.recording import Recording
 from appliance.usbip.wire import Unlink
 from gadgets.definition import Gadget
 from gadgets.faults.cable import Plugged, Unplugged
-from gadgets.usb.companion import Companion
+from gadgets.usb.companion import Companion, Flow
 from gadgets.usb.device import BusEvent, Device, To, Told
 from gadgets.usb.inputs import read_input
 from gadgets.usb.urb import Completion, Urb
@@ -41,7 +41,8 @@ class Host(Protocol):
 
 
 class Running:
-    """`listen` hears all that is told; events of a function go to its companions first."""
+    """`listen` hears all that is told but what only flows to a companion. They hear their function's events
+    first."""
 
     def __init__(self, loop: Loop, gadget: Gadget, listen: Callable[[Told], None]) -> None:
         self.loop, self.gadget, self.listen = loop, gadget, listen
@@ -131,11 +132,13 @@ class Running:
     def tell(self) -> None:
         while events := self.device.take_events():
             for told in events:
-                for companion in self.companions.get(told.function, ()):
+                companions = self.companions.get(told.function, ())
+                for companion in companions:
                     companion.hear(told.event)
                 if isinstance(told.event, Plugged | Unplugged):
                     self.plugged = isinstance(told.event, Plugged)
-                self.listen(told)
+                if not (companions and isinstance(told.event, Flow)):
+                    self.listen(told)
 
     def arm(self) -> None:
         moments = [self.device.wake_at]
