@@ -21,7 +21,6 @@ from appliance.errors import Busy, NotPermitted, Unavailable, UsageError
 from appliance.loop import Loop
 from gadgets.definition import Definition, Gadget
 from gadgets.definition.build import function_of
-from gadgets.faults.faulty import Faulty
 from gadgets.udc import refuse
 from gadgets.udc.capabilities import Controller, controller
 from gadgets.udc.configfs import Configfs, explained
@@ -30,8 +29,7 @@ from gadgets.udc.kernel import KernelFunction
 from gadgets.udc.mounts import KernelMounts
 from gadgets.udc.presented import Presented, Source
 from gadgets.udc.tree import tree_of
-from gadgets.usb.descriptor_set import DescriptorSet
-from gadgets.usb.device import Device, GadgetDevice, Told
+from gadgets.usb.device import Device, Told
 from gadgets.usb.microsoft import WinUsb
 
 KERNEL_KIND: Final = "kernel:"
@@ -56,12 +54,12 @@ def present(
     """The gadget is on the bus until the context ends. `udc` "" is the only controller; `listen` hears
     what the gadget tells. Raises TwinhubErrors: Refused names all that the controller cannot do."""
     gadget, kernel = split(definition)
-    chosen = controller(root, udc)
-    described = descriptors_of(gadget.device)
-    refuse.check(refuse.Asked(described, kernel, definition.faults, chosen))
-    name = tree_name(definition.name)
-    configfs = Configfs(root, KernelMounts())
     with ExitStack() as stack:
+        stack.enter_context(gadget)
+        chosen, described = controller(root, udc), gadget.bare.descriptors
+        refuse.check(refuse.Asked(described, kernel, definition.faults, chosen))
+        name = tree_name(definition.name)
+        configfs = Configfs(root, KernelMounts())
         if root == ROOT:
             load_configfs()
         stack.enter_context(owned(root, name))
@@ -73,14 +71,14 @@ def present(
         stack.callback(configfs.take_down, name)
         mount = configfs.build(tree_of(name, described, kernel, own))
         source = stack.enter_context(functionfs(mount, gadget.device, own)) if own else None
-        stack.callback(configfs.unbind, name)
-        stack.callback(hang_up, root, chosen)
-        configfs.bind(name, chosen.name)
         loop = Loop()
         stack.callback(loop.close)
         cable = ConfigfsCable(configfs, name, chosen.name)
         presented = Presented(loop, gadget, source, cable, listen, chosen.name)
         stack.callback(presented.close)
+        stack.callback(configfs.unbind, name)
+        stack.callback(hang_up, root, chosen)
+        configfs.bind(name, chosen.name)
         yield presented
 
 
@@ -108,13 +106,6 @@ def split(definition: Definition) -> tuple[Gadget, tuple[KernelFunction, ...]]:
     functions = [function_of(part, definition) for part in kernel]
     gadget = replace(definition, functions=own).build()
     return gadget, tuple(each for each in functions if isinstance(each, KernelFunction))
-
-
-def descriptors_of(device: Device) -> DescriptorSet:
-    inner = device.device if isinstance(device, Faulty) else device
-    if not isinstance(inner, GadgetDevice):
-        raise UsageError("a device of another kind than GadgetDevice has no descriptors for a controller")
-    return inner.descriptors
 
 
 def tree_name(name: str) -> str:
