@@ -20,7 +20,8 @@ _RESETS: Final = ((0x00, 0x09, None), (0x23, 0x03, 4), (0x21, 0xFF, None))
 @dataclass(slots=True)
 class Armed:
     """`hits`: transfers that fitted. `draws`: random numbers used. `attached_at`, `first_at`: ns, None until
-    a tick tells. `phase`: before, within or past the time it may fire in."""
+    a tick tells. `phase`: before, within or past the time it may fire in. `waits`: its time does not begin
+    before another fault has fired."""
 
     fault: AnyFault
     name: str
@@ -31,10 +32,12 @@ class Armed:
     phase: int = _BEFORE
     attached_at: int | None = None
     first_at: int | None = None
+    waits: bool = False
 
     @classmethod
-    def begin(cls, fault: AnyFault, name: str) -> Armed:
+    def begin(cls, fault: AnyFault, name: str, after_fired: bool) -> Armed:
         armed = cls(fault, name)
+        armed.waits = armed.by_time and bool(fault.after) and not after_fired
         armed.at_attach()
         return armed
 
@@ -56,6 +59,12 @@ class Armed:
         self.phase = _BEFORE if self.by_time or self.fault.since else _WITHIN
         self.attached_at = None if timed else 0
 
+    def at_firing(self, name: str) -> None:
+        """Of another fault."""
+        if self.waits and self.fault.after == name:
+            self.waits = False
+            self.at_attach()
+
     def at_reset(self) -> None:
         if self.fired and self.fault.until is Until.RESET:
             self.over = True
@@ -75,7 +84,7 @@ class Armed:
 
     def tick(self, now_ns: int) -> bool:
         """True: a deed is to be done now."""
-        if self.over:
+        if self.over or self.waits:
             return False
         if self.attached_at is None:
             self.attached_at = now_ns
@@ -91,7 +100,7 @@ class Armed:
 
     def wakes(self) -> Iterator[int]:
         """The ticks it wants."""
-        if self.over:
+        if self.over or self.waits:
             return
         if self.attached_at is None:
             yield 0

@@ -165,8 +165,8 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deed(Fault):
-    """A fault that needs no transfer: `at` fires it by itself, so many seconds after the host attached (or
-    it was added). Without `at`, a transfer does."""
+    """A fault that needs no transfer: `at` fires it by itself, so many seconds after the host attached, or it
+    was added, or the fault that it comes `after` fired. Without `at`, a transfer does."""
 
     at: float | None = None
 

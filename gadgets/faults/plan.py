@@ -45,7 +45,9 @@ class Plan:
             raise UsageError(f"after: there is no fault {fault.after!r}{did_you_mean(fault.after, names)}")
         free = chain((kind_of(fault),), (f"{kind_of(fault)}-{n}" for n in count(2)))
         name = fault.name or next(name for name in free if name not in names)
-        armed = Armed.begin(fault.plain() if isinstance(fault, Give) else fault, name)
+        armed = Armed.begin(
+            fault.plain() if isinstance(fault, Give) else fault, name, self._has_fired(fault.after)
+        )
         self._set([*self.armed, armed])
 
     def remove(self, name: str) -> None:
@@ -85,9 +87,14 @@ class Plan:
 
     def _decide(self, armed: Armed) -> bool:
         after = armed.fault.after
-        if after and not any(other.fired for other in self.armed if other.name == after):
+        if (after and not self._has_fired(after)) or not armed.fires(self.seed):
             return False
-        return armed.fires(self.seed)
+        for other in self.armed:
+            other.at_firing(armed.name)
+        return True
+
+    def _has_fired(self, name: str) -> bool:
+        return any(armed.fired for armed in self.armed if armed.name == name)
 
     def describe(self) -> list[dict[str, Any]]:
         """What was said of each, as plain values; how often it fired and whether it is over."""

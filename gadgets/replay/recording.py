@@ -134,9 +134,10 @@ def _header(data: memoryview) -> tuple[dict[str, Any], int]:
         header = f.from_json(bytes(data[f.PREAMBLE.size : end]))
     except (ValueError, RecursionError):
         raise ProtocolError("the recording's header is not JSON") from None
-    wanted = {"snapshot": dict, "keep": int}
-    if not isinstance(header, dict) or any(type(header.get(k)) is not kind for k, kind in wanted.items()):
+    if not isinstance(header, dict) or not isinstance(header.get("snapshot"), dict):
         raise ProtocolError("the recording's header lacks a snapshot")
+    if type(header.get("keep")) is not int or header["keep"] < 0:
+        raise ProtocolError("the recording's header does not say how much of an answer it keeps")
     return header, end + f.CRC.size
 
 

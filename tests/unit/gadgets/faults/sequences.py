@@ -12,7 +12,7 @@ from gadgets.faults.bus import Disconnect, Flapping, Give, Reenumeration
 from gadgets.faults.cable import Replug
 from gadgets.faults.catalogue import FAULTS, AddFault, AnyFault, RemoveFault
 from gadgets.faults.classes import DtrDrop, Overrun
-from gadgets.faults.fault import Until
+from gadgets.faults.fault import Deed, Until
 from gadgets.faults.faulty import Faulty
 from gadgets.faults.waiting import plain_completion
 from gadgets.hid.keyboard import Keyboard
@@ -32,7 +32,7 @@ OWN_FIELDS: dict[type, dict[str, st.SearchStrategy[Any]]] = {
 
 
 @st.composite
-def faults(draw: st.DrawFn, afters: tuple[str, ...] = ("",)) -> AnyFault:
+def faults(draw: st.DrawFn) -> AnyFault:
     kind = draw(st.sampled_from([kind for kind in FAULTS if kind not in MODEM_ONLY]))
     when = {
         "endpoint": st.sampled_from([None, None, 0, 0x81, 0x82, 0x01, 0x02, 0x83]),
@@ -42,15 +42,23 @@ def faults(draw: st.DrawFn, afters: tuple[str, ...] = ("",)) -> AnyFault:
         "every": st.integers(0, 2),
         "chance": st.sampled_from([1.0, 1.0, 0.5]),
         "since": st.sampled_from([0.0, 0.0, 1.0]),
-        "after": st.sampled_from(afters),
         "count": st.integers(0, 2),
         "lasting": st.sampled_from([0.0, 0.0, 2.0]),
         "until": st.sampled_from(Until),
     }
+    if issubclass(kind, Deed):
+        when["at"] = st.sampled_from([None, None, 0.0, 1.0])
     return kind(**{name: draw(field) for name, field in (when | OWN_FIELDS.get(kind, {})).items()})
 
 
-plans = st.lists(faults(), max_size=4)
+@st.composite
+def plans(draw: st.DrawFn) -> list[AnyFault]:
+    """Named by their places; some wait for the one before them."""
+    found = draw(st.lists(faults(), max_size=4))
+    return [
+        replace(fault, name=f"{place}", after=f"{place - 1}" if place and draw(st.booleans()) else "")
+        for place, fault in enumerate(found)
+    ]
 
 
 def locally(value: object) -> Input:
@@ -74,12 +82,11 @@ def runs(draw: st.DrawFn) -> tuple[list[AnyFault], list[Input]]:
     )
     for change in draw(st.lists(changes, max_size=3)):
         steps.insert(draw(st.integers(0, len(steps))), locally(change))
-    return draw(plans), steps
+    return draw(plans()), steps
 
 
 def faulty(plan: list[AnyFault], seed: int = 7) -> Faulty:
-    named = [replace(fault, name=f"{number}") for number, fault in enumerate(plan)]
-    return Faulty(compose(IDENTITY, [Keyboard(), Bench()], remote_wakeup=True), named, seed)
+    return Faulty(compose(IDENTITY, [Keyboard(), Bench()], remote_wakeup=True), plan, seed)
 
 
 def run(device: Device, steps: list[Input]) -> list[object]:

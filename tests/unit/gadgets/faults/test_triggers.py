@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.errors import UsageError
+from gadgets.faults.bus import Disconnect
 from gadgets.faults.catalogue import AddFault, AnyFault, RemoveFault
 from gadgets.faults.control import NoAnswer, Stall
 from gadgets.faults.data import Corrupt, Delay, Drop, Short
@@ -92,6 +93,18 @@ def test_a_fault_waits_for_another() -> None:
         Drop(endpoint=SINK, nth=3, name="first"), Drop(endpoint=SINK, after="first", nth=2, name="second")
     )
     assert lost(device, host, 9) == [3, 5]
+
+
+def test_a_deed_may_come_some_time_after_another_fault() -> None:
+    host, device = faulty(Drop(endpoint=SINK, nth=2), Disconnect(at=2.0, after="drop"))
+    host.submit(SINK, data=b"1")
+    assert device.wake_at is None
+    host.submit(SINK, data=b"2")
+    assert device.wake_at == 0
+    device.tick(100 * MS)
+    assert device.wake_at == 2100 * MS
+    device.tick(2100 * MS)
+    assert not device.plugged
 
 
 def test_a_fault_is_over_after_its_time() -> None:

@@ -108,7 +108,8 @@ def test_a_flipped_bit_is_found(whole: bytes, data: st.DataObject) -> None:
     [
         (b"[" * 100_000, "not JSON"),
         (b"[]", "lacks a snapshot"),
-        (b'{"snapshot": {}, "keep": true}', "lacks a snapshot"),
+        (b'{"snapshot": {}, "keep": true}', "how much"),
+        (b'{"snapshot": {}, "keep": -1}', "how much"),
         (b"\xff", "not JSON"),
     ],
 )
