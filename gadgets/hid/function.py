@@ -222,7 +222,7 @@ class HidFunction(Function):
         return {
             "configured": self.configured,
             "protocol": self.protocol,
-            "reports": [[report.kind, report.id, data] for report, data in self.reports.items()],
+            "reports": [[int(report.kind), report.id, data] for report, data in self.reports.items()],
             "waiting": list(self._waiting),
             "pause": self._pause.at,
             "idle": [[report_id, rate, self._repeat[report_id].at] for report_id, rate in self._idle.items()],
