@@ -25,8 +25,8 @@ gadget   name, source: "config" | "added" | "for now" (gone with the daemon), pi
          companions: {function: [what its pty, port or script say of themselves]},
          faults: [as `gadgets.faults.Faulty` tells them],
          recording: {"inputs", "bytes", "ended": why | None} | None
-told     event: "told", time, gadget, function ("": the device itself), kind, fields; the last one may be
-         event: "end", reason
+told     event: "told", time, gadget, function ("": the device itself), kind, fields; or
+         event: "lost", count: for so many the reader was too slow; the last may be event: "end", reason
 ready    of the catalogue: name, about, definition
 status   version, uptime, pid, listen: ["address:port"], helper: bool (reachable),
          counts: {"devices", "exports", "sessions", "rules"}, modules: {module name: loaded}
@@ -116,7 +116,7 @@ class Appliance(Protocol):
     async def end_recording(self, name: str) -> None: ...
 
     def gadget_events(self, name: str) -> AbstractAsyncContextManager[AsyncIterator[Json]]:
-        """What it tells from now on. A reader that is too slow is cut off."""
+        """What it tells from now on."""
         ...
 
     def events(self) -> AbstractAsyncContextManager[AsyncIterator[Json]]:

@@ -9,6 +9,7 @@ import socket
 import sys
 import tempfile
 from argparse import Namespace
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,7 @@ from appliance.config import Config, Paths, Status, load
 from appliance.daemon.hub import Hub
 from appliance.daemon.journal import open_journal
 from appliance.daemon.run import how_to_attach, make_directories, serve
-from appliance.errors import Unavailable
+from appliance.errors import DeviceFailed, NotFound, Unavailable
 from appliance.exports.gadgets import parse_gadget
 from appliance.kernel.client import NoHelper
 from appliance.usbip.wire import PORT
@@ -47,14 +48,15 @@ def run_there(args: Namespace, client: DaemonClient, table: Json) -> None:
     name = made["name"]
     try:
         with client.lines("/api/gadgets/events", name=name) as told:
-            listening = client.get("/api/status")["listen"]
-            say(
-                args, {"event": "running", "gadget": name, "listen": listening}, f"{name} runs in the daemon."
-            )
+            about = {"event": "running", "gadget": name, "listen": client.get("/api/status")["listen"]}
+            say(args, about, f"{name} runs in the daemon, which says how to attach it. Ctrl-C ends it.")
             for event in told:
                 say(args, event, event_text(event))
     except KeyboardInterrupt:
-        client.post("/api/gadgets/remove", {"name": name})
+        pass
+    finally:
+        with suppress(NotFound):
+            client.post("/api/gadgets/remove", {"name": name})
 
 
 def run_alone(args: Namespace, table: Json) -> None:
@@ -72,7 +74,8 @@ def run_alone(args: Namespace, table: Json) -> None:
                 about = {"event": "running", "gadget": name, "listen": [f"{LOOPBACK}:{port}"]}
                 say(args, about, f"{name} runs; attach it with\n  {attach}\nCtrl-C ends it.")
                 async for event in told:
-                    say(args, event, event_text(event))
+                    await asyncio.to_thread(say, args, event, event_text(event))  # who reads us may be slow
+            raise hub.gadgets.error(name) or DeviceFailed(f"gadget {name} ended")
 
         asyncio.run(serve(config, NoHelper(), follow))
 

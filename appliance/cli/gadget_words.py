@@ -59,6 +59,8 @@ def event_text(event: Json) -> str:
     """12:00:01  keyboard  leds caps_lock=true."""
     if event["event"] == "end":
         return f"ended: {safe(str(event['reason']))}"
+    if event["event"] == "lost":
+        return f"(too fast to be told: {event['count']} events)"
     time = datetime.fromtimestamp(event["time"]).astimezone().strftime("%H:%M:%S")
     fields = " ".join(f"{key}={value_text(value)}" for key, value in event["fields"].items())
     return safe(f"{time}  {event['function'] or 'device'}  {event['kind']} {fields}".rstrip())

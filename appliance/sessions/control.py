@@ -28,9 +28,9 @@ Of a software gadget, `<runtime>/gadgets/<name>.sock`:
 | record_end | reason | true; the recording is written to its end |
 | stop | reason | true; the gadget ends, and with it the session it has |
 
-A gadget tells what its functions and its device tell (function ""), and "attached" and "detached". Who does
-not read what it is told is hung up on. `{"event": "plugged", "plugged"}` goes to everybody: when a fault
-pulls it out (false) and when it is back.
+A gadget tells what its functions and its device tell (function ""), and "attached" and "detached"; how much a
+follower was too slow for, `{"event": "lost", "count"}` says. `{"event": "plugged", "plugged"}` goes to
+everybody: when a fault pulls it out (false) and when it is back.
 """
 
 from __future__ import annotations

@@ -26,6 +26,8 @@ class Connection:
         self.sock, self.lines = sock, Lines(rest)
         self.fds: list[int] = []
         """passed along and not yet taken"""
+        self.lost = 0
+        """events for which there was no room"""
         sock.setblocking(False)
 
     def receive(self) -> list[Message]:
@@ -56,6 +58,18 @@ class Connection:
         except OSError:  # who does not read is not waited for, and may be gone already
             with suppress(OSError):
                 self.sock.shutdown(socket.SHUT_RDWR)
+
+    def offer(self, event: Message) -> None:
+        """An event, unless there is no room for it; how many were lost is told before the next."""
+        try:
+            if self.lost:
+                self.sock.send(encode({"event": "lost", "count": self.lost}))
+                self.lost = 0
+            self.sock.send(encode(event))  # whole or not at all: it is shorter than the socket's pieces
+        except BlockingIOError:
+            self.lost += 1
+        except OSError:
+            pass  # gone, as its reading will show
 
     def close(self) -> None:
         self.drop_fds()

@@ -34,6 +34,9 @@ from gadgets.usb.records import from_plain, snake, to_plain
 PATIENCE: Final = 10.0
 """Seconds for who started us to ask how it went, on a slow machine."""
 
+LONGEST: Final = 256
+"""Characters of a text in an event."""
+
 log = logging.getLogger(__name__)
 
 
@@ -90,14 +93,15 @@ class GadgetProcess:
             for connection in self.conversation.connections:
                 connection.tell({"event": "plugged", "plugged": self.running.plugged})
         if self.followers:
-            self.tell(told.function, snake(type(told.event).__name__), to_plain(told.event))
+            fields = {key: brief(value) for key, value in to_plain(told.event).items()}
+            self.tell(told.function, snake(type(told.event).__name__), fields)
 
     def tell(self, function: str, kind: str, fields: Mapping[str, Any]) -> None:
         about = {"gadget": self.name, "function": function, "kind": kind, "fields": fields}
         event = {"event": "told", "time": time.time(), **about}
         self.followers = [each for each in self.followers if each in self.conversation.connections]
         for follower in self.followers:
-            follower.tell(event)
+            follower.offer(event)
 
     # What it is asked
 
@@ -166,6 +170,11 @@ class GadgetProcess:
     def stop(self, message: Message, connection: Connection) -> Message:
         connection.tell({"ok": True})
         raise Stopped(str(message.get("reason", "the gadget was stopped")))
+
+
+def brief(value: object) -> object:
+    """Data that went through is told by how it begins."""
+    return f"{value[:LONGEST]}…" if isinstance(value, str) and len(value) > LONGEST else value
 
 
 def _terminate(*_: object) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from appliance import __version__
 from appliance.errors import DeviceFailed, NotFound, PeerError, TwinhubError
+from appliance.explain import did_you_mean
 from appliance.sessions.control import Message
 from appliance.sessions.link import GADGETS, GadgetLink
 from appliance.sessions.manager import chunks, first_contact, listen
@@ -70,7 +71,8 @@ class Gadgets:
         try:
             return self._kept[name]
         except KeyError:
-            raise NotFound(f"no gadget {name!r}; `twinhub gadget list` lists them") from None
+            hint = did_you_mean(name, self._kept) if self._kept else "; there are none"
+            raise NotFound(f"no gadget {name!r}{hint}") from None
 
     async def adopt(self, wanted: Mapping[str, Json]) -> None:
         """What an earlier daemon left goes on where it is still wanted as it is; the rest is stopped."""
@@ -110,7 +112,7 @@ class Gadgets:
 
     @asynccontextmanager
     async def events(self, name: str) -> AsyncIterator[AsyncIterator[Message]]:
-        """What it tells from now on, until it ends. Who is too slow is cut off."""
+        """What it tells from now on, until it ends; "lost" says how much a reader was too slow for."""
         link = await Follower.open(self._link(name).path)
         try:
             await link.ask("events")
@@ -203,16 +205,20 @@ class Follower(GadgetLink):
     def __init__(self, path: Path, sock: socket.socket) -> None:
         super().__init__(path, sock)
         self.heard: asyncio.Queue[Message | None] = asyncio.Queue()
+        self.lost = 0
 
     def hear(self, event: Message) -> None:
-        if event["event"] not in ("told", "end"):
-            return
-        if self.heard.qsize() < BACKLOG:
+        if event["event"] == "lost":
+            self.lost += event["count"]
+        elif event["event"] == "told" and self.heard.qsize() >= BACKLOG:
+            self.lost += 1
+        elif event["event"] in ("told", "end"):
             self.heard.put_nowait(event)
-        else:
-            self.sock.shutdown(socket.SHUT_RDWR)
 
     async def each(self) -> AsyncIterator[Message]:
         self.when_over(lambda _: self.heard.put_nowait(None))
         while event := await self.heard.get():
             yield event
+            if self.lost and self.heard.empty():
+                lost, self.lost = self.lost, 0
+                yield {"event": "lost", "count": lost}

@@ -8,11 +8,12 @@ ticks and the client's idle release.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from appliance.errors import TwinhubError
 from appliance.loop import Ended, Loop
 from appliance.sessions.recording import Recording
 from appliance.usbip.wire import Unlink
@@ -52,11 +53,15 @@ class Running:
         """False: a fault pulled it out, and no host may have it"""
         self.recording: Recording | None = None
         self.acting = False
-        self.companions: dict[str, Sequence[Companion]] = {}
-        for label, companions in gadget.companions.items():
-            self.companions[label] = companions
-            for companion in companions:
-                companion.start(loop, partial(self.give, label))
+        self.companions: dict[str, list[Companion]] = {}
+        try:
+            for label, companions in gadget.companions.items():
+                for companion in companions:
+                    companion.start(loop, partial(self.give, label))
+                    self.companions.setdefault(label, []).append(companion)
+        except TwinhubError:
+            self.close()
+            raise
         self.arm()
 
     # Inputs

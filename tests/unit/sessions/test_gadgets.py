@@ -15,6 +15,8 @@ import pytest
 
 from appliance.errors import Busy, DeviceFailed, NotFound, Unavailable, UsageError
 from appliance.sessions import gadgets
+from appliance.sessions.control import Lines
+from appliance.sessions.conversation import Connection
 from gadgets.definition import Definition, Part
 from gadgets.replay.player import replay
 from gadgets.replay.recording import Recording
@@ -144,16 +146,39 @@ async def test_who_follows_it_hears_what_happens(house: House) -> None:
     assert last[-1]["reason"] == "seen enough"
 
 
-async def test_who_does_not_take_what_is_told_is_cut_off(
-    house: House, monkeypatch: pytest.MonkeyPatch
+async def test_who_is_too_slow_for_what_is_told_is_told_how_much(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gadgets, "BACKLOG", 2)
-    await house.add("keyboard")
-    async with house.gadgets.events("keyboard") as source:
-        await configured(house)
-        while (await stats(house))["session"]:
-            await house.sessions.kick("s1", "enough")
-        assert len([event async for event in source]) == 2
+    ours, theirs = pair
+    ours.setblocking(False)
+    follower = gadgets.Follower(Path("keyboard.sock"), ours)
+    follower._reader = asyncio.create_task(follower._read())
+    for number in range(4):
+        follower.hear({"event": "told", "number": number})
+    follower.hear({"event": "lost", "count": 3})
+    theirs.close()
+    assert [(event["event"], event.get("count")) async for event in follower.each()] == [
+        ("told", None), ("told", None), ("lost", 5),
+    ]  # fmt: skip
+
+
+async def test_a_follower_that_does_not_read_holds_nothing_up(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    connection = Connection(theirs)
+    while not connection.lost:
+        connection.offer({"event": "told", "data": "x" * 100})
+    connection.offer({"event": "told"})
+    lost, read = connection.lost, Lines()
+    waiting = read.feed(ours.recv(1 << 20))
+    assert all(event["event"] == "told" for event in waiting)
+    connection.offer({"event": "told", "last": True})
+    assert read.feed(ours.recv(1 << 20)) == [
+        {"event": "lost", "count": lost},
+        {"event": "told", "last": True},
+    ]
 
 
 async def test_an_input_that_it_does_not_take_is_refused_with_what_it_does(house: House) -> None:
@@ -287,7 +312,12 @@ async def test_one_that_cannot_be_built_says_why_and_is_tried_again(
 
 
 async def test_a_gadget_that_is_not_there_is_named(house: House) -> None:
-    with pytest.raises(NotFound, match="no gadget 'nothing'"):
+    with pytest.raises(NotFound, match="no gadget 'nothing'; there are none"):
+        await house.gadgets.ask("nothing", "stats")
+    await house.add("keyboard")
+    with pytest.raises(NotFound, match="no gadget 'keybord'; did you mean 'keyboard'"):
+        await house.gadgets.ask("keybord", "stats")
+    with pytest.raises(NotFound, match="no gadget 'nothing'; known are keyboard"):
         await house.gadgets.ask("nothing", "stats")
 
 
