@@ -35,8 +35,9 @@ class OutputReport:
 
 
 class Custom(HidFunction):
-    """`descriptor` is text or bytes in hexadecimal (gadgets/hid/descriptor_text.py). `boot` says which boot
-    device it is, if any; `out_endpoint` adds an interrupt OUT endpoint for output reports."""
+    """Any HID device, interface 03. `descriptor` is its report descriptor: bytes in hexadecimal, or text such
+    as "Usage Page (Generic Desktop), Usage (Mouse)" (gadgets/hid/descriptor_text.py). `boot` says which
+    boot device it is, if any; `out_endpoint` adds an interrupt OUT endpoint for output reports."""
 
     inputs = (InputReport, FeatureReport)
 

@@ -96,10 +96,10 @@ class Cancelled:
 
 
 class Fido(HidFunction):
-    """Interface 03/00/00, usage page F1D0, 64 bytes each way.
+    """A security key without keys, interface 03/00/00: CTAPHID whole, scripted replies.
 
     A request gets the first of `replies` that fits it, else one of the usual (authenticatorGetInfo, U2F
-    version), else an error; with `ask`, none but `replies` counts and all else waits for an `Answer`.
+    version), else an error; with `ask`, none but `replies` counts and all else waits for an `answer`.
     """
 
     inputs = (Touch, Answer)

@@ -60,7 +60,8 @@ class Controls:
 
 
 class Gamepad(Buttons):
-    """Interface 03/00/00: 15 buttons, a hat, two sticks (X Y, Rx Ry), two triggers (Z, Rz)."""
+    """A gamepad, interface 03/00/00: two sticks (X Y, Rx Ry), two triggers (Z, Rz), a hat, and the buttons
+    a, b, c, x, y, z, tl, tr, tl2, tr2, select, start, mode, thumbl and thumbr."""
 
     inputs = (Stick, Trigger, Hat, *Buttons.inputs)
     buttons = (

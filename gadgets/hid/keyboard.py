@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from appliance.errors import UsageError
 from gadgets.hid.function import HidFunction
 from gadgets.hid.items import ReportKind
-from gadgets.hid.layouts import layout_of, strokes
+from gadgets.hid.layouts import LayoutName, layout_of, strokes
 from gadgets.hid.report import (
     KEYBOARD_REPORT_DESCRIPTOR,
     Leds,
@@ -44,19 +44,16 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class TypeText:
-    """Input: type this, for a host that thinks the keyboard has this layout (gadgets/hid/layouts.py); unless
-    given, the keyboard's own. Held keys are let go first."""
+    """Input: type this, for a host that thinks the keyboard has this layout; unless given, the keyboard's
+    own. Held keys are let go first."""
 
     text: str
     layout: str = ""
 
 
 class Keyboard(HidFunction):
-    """Interface 03/01/01. Its lights are told as `Leds` events.
-
-    `layout` is what text is typed for (gadgets/hid/layouts.py); `keys_per_second` how fast, where 0 is as
-    fast as the host looks.
-    """
+    """A boot keyboard, interface 03/01/01; its lights are told as `Leds`. `layout` is what text is typed for,
+    and `keys_per_second` how fast, where 0 is as fast as the host looks."""
 
     inputs = (Press, Release, TypeText)
 
@@ -68,7 +65,7 @@ class Keyboard(HidFunction):
     """500 ms, as HID 1.11 §7.2.4 recommends for keyboards"""
 
     def __init__(
-        self, *, layout: str = "us", keys_per_second: Annotated[float, Range(0, FASTEST)] = 0
+        self, *, layout: LayoutName = "us", keys_per_second: Annotated[float, Range(0, FASTEST)] = 0
     ) -> None:
         if not 0 <= keys_per_second <= FASTEST:
             raise UsageError(f"keys_per_second is a number from 0 (no limit) to {FASTEST}")

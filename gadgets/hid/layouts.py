@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 from unicodedata import normalize
 
 from appliance.errors import UsageError
@@ -169,18 +169,10 @@ JP = Layout(
 )
 """Of 106 keys, with no input method at work: Latin only."""
 
-LAYOUTS: dict[str, Layout] = {
-    "us": US,
-    "uk": UK,
-    "de": DE,
-    "ch": CH,
-    "fr": FR,
-    "fr-windows": FR_WINDOWS,
-    "es": ES,
-    "es-windows": ES_WINDOWS,
-    "it": IT,
-    "jp": JP,
-}
+LayoutName = Literal["us", "uk", "de", "ch", "fr", "fr-windows", "es", "es-windows", "it", "jp"]
+LAYOUTS: dict[str, Layout] = dict(
+    zip(get_args(LayoutName), (US, UK, DE, CH, FR, FR_WINDOWS, ES, ES_WINDOWS, IT, JP), strict=True)
+)
 
 
 def strokes(text: str, layout: str = "us") -> Iterator[Stroke]:

@@ -45,7 +45,8 @@ class TapKeys:
 
 
 class MediaKeys(HidFunction):
-    """Interface 03/00/00: one key at a time."""
+    """Keys for volume, playback and the like, interface 03/00/00, one at a time. Their names are evdev's in
+    lower case: "volumeup", "playpause"; an unknown one is answered with all there are."""
 
     inputs = (TapKeys,)
 

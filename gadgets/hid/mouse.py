@@ -34,7 +34,7 @@ class Scroll:
 
 
 class Mouse(Buttons):
-    """Interface 03/01/02."""
+    """A boot mouse, interface 03/01/02: the buttons left, right, middle, side and extra, and two wheels."""
 
     inputs = (Move, Scroll, *Buttons.inputs)
     buttons = POINTER_BUTTONS

@@ -35,7 +35,7 @@ class PointAt:
 
 
 class Tablet(Buttons):
-    """Interface 03/00/00."""
+    """A pointer that knows where it is, interface 03/00/00, with a mouse's buttons and wheels."""
 
     inputs = (MoveTo, PointAt, Scroll, *Buttons.inputs)
     buttons = POINTER_BUTTONS
