@@ -32,7 +32,7 @@ def emit_url(url: str) -> bytes:
 
 def parse_url(data: bytes) -> str:
     """The inverse; broken UTF-8 comes out as U+FFFD. Raises ProtocolError."""
-    if len(data) < 3 or data[:2] != bytes((len(data), URL_DESCRIPTOR)) or data[2] not in SCHEMES:
+    if len(data) < 3 or (data[0], data[1]) != (len(data), URL_DESCRIPTOR) or data[2] not in SCHEMES:
         raise ProtocolError(f"not a WebUSB URL descriptor: {data[:8].hex()}")
     return SCHEMES[data[2]] + data[3:].decode(errors="replace")
 

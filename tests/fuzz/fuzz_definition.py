@@ -54,7 +54,7 @@ def read_small(random: Random, data: bytes) -> None:
         assert shape.emit(shape.parse(data)) == data
     elif data[1:2] == b"\x03":
         parse_string(data), parse_languages(data)
-        assert parse_url(emit_url(parse_url(data)))
+        assert parse_url(emit_url(parse_url(data))) == parse_url(data)
     else:
         assert parse_bos(emit_bos(parse_bos(data))) == parse_bos(data)
 

@@ -44,7 +44,7 @@ def test_every_url_comes_back(url: str) -> None:
         assert parse_url(emit_url(url)) == url
 
 
-@given(st.binary(max_size=20))
+@given(st.binary(max_size=20) | st.binary(min_size=256, max_size=300).map(lambda tail: b"\xff\x03" + tail))
 def test_any_bytes_are_parsed_or_refused(data: bytes) -> None:
     with suppress(ProtocolError):
         parse_url(data)
