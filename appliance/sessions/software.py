@@ -21,6 +21,7 @@ from gadgets.usb.urb import Completion, Status, TransferType, Urb
 
 PIECES: Final = 64
 """Sent at once."""
+NOBODYS: Final = (None, 0)
 
 
 class Software:
@@ -34,6 +35,7 @@ class Software:
         self.telemetry = Telemetry()
         self.began: dict[int, tuple[Urb, int]] = {}
         self.outgoing: deque[bytes | memoryview] = deque()
+        self.stalled = False
         self.capture: Capture | None = None
         self.active_at = time.monotonic_ns()
         self.idle_ns: Final = int((spec.idle_seconds or 0) * 1e9)
@@ -69,21 +71,23 @@ class Software:
         if cancelled and unlink.number in self.began:
             urb, _ = self.began.pop(unlink.number)
             self.telemetry.of(urb.endpoint).unlinked += 1
-            self.tell_capture(urb, Completion(urb.number, Status.CONNRESET))
+            if self.capture:
+                self.capture.complete(urb, Completion(urb.number, Status.CONNRESET), self.kind(urb))
         if answer := self.stream.unlinked(unlink, cancelled):
             self.outgoing.append(answer)
 
     def complete(self, completions: Iterable[Completion]) -> None:
         for done in completions:
             self.outgoing += self.stream.answer(done)
-            if done.number not in self.began:
+            urb, began = self.began.pop(done.number, NOBODYS)
+            if urb is None:
                 continue
-            urb, began = self.began.pop(done.number)
             now = time.monotonic_ns()
             self.telemetry.of(urb.endpoint).count(now - began, done.status, done.actual_length)
-            self.tell_capture(urb, done)
             if done.actual_length:
                 self.active_at = now
+            if self.capture:
+                self.capture.complete(urb, done, self.kind(urb))
 
     def flush(self) -> None:
         """A client that does not take its answers is not read from meanwhile."""
@@ -97,17 +101,15 @@ class Software:
                 outgoing.clear()  # its hang-up comes by the loop
                 break
             forget(outgoing, sent)
-        self.loop.want(self.client.fileno(), OUT if self.outgoing else IN)
+        if self.stalled != bool(outgoing):
+            self.stalled = bool(outgoing)
+            self.loop.want(self.client.fileno(), OUT if outgoing else IN)
 
     def idle_at(self) -> int | None:
         return self.active_at + self.idle_ns if self.idle_ns else None
 
     def release(self) -> None:
         raise Ended(f"idle for {self.idle_ns / 1e9:g} s")
-
-    def tell_capture(self, urb: Urb, done: Completion) -> None:
-        if self.capture:
-            self.capture.complete(urb, done, self.kind(urb))
 
     def kind(self, urb: Urb) -> TransferType:
         return self.running.device.transfer_type(urb.endpoint) or TransferType.BULK

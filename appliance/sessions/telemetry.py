@@ -80,7 +80,10 @@ class Telemetry:
         self.by_address: dict[int, Counters] = dict(counters or {})
 
     def of(self, address: int) -> Counters:
-        return self.by_address.setdefault(address, Counters())
+        counters = self.by_address.get(address)
+        if counters is None:
+            counters = self.by_address[address] = Counters()
+        return counters
 
     def report(self, in_flight: Mapping[int, int]) -> dict[str, Any]:
         """`in_flight` counts URBs by endpoint address; endpoints that were never used are left out."""

@@ -140,6 +140,10 @@ class GadgetDevice:
         self._events: deque[Told] = deque(maxlen=MAX_EVENTS)
         for function in self.functions:
             function.attach_to(self._pipes, partial(self._tell, function.label))
+        self._timed = [
+            function for function in self.functions if type(function).wake_at is not Function.wake_at
+        ]
+        """Those that ever want to know the time."""
 
     # Facts
 
@@ -221,13 +225,15 @@ class GadgetDevice:
         return takers[0]
 
     def tick(self, now_ns: int) -> list[Completion]:
-        for function in self.functions:
+        for function in self._timed:
             function.tick(now_ns)
         return self._pipes.take()
 
     @property
     def wake_at(self) -> int | None:
-        return min((at for f in self.functions if (at := f.wake_at) is not None), default=None)
+        if not self._timed:
+            return None
+        return min((at for f in self._timed if (at := f.wake_at) is not None), default=None)
 
     def take_events(self) -> list[Told]:
         events = list(self._events)
