@@ -1,7 +1,8 @@
 """Transfers that a fault keeps: held back before the device gets them, or late with their answer.
 
 Per endpoint, transfers go and answers come in order. What is unlinked is forgotten. Time comes by `tick`
-only: whatever begins to wait learns when it began from the next one, so that asks for one at once.
+only: whatever begins to wait learns when it began from the next one, so that asks for one at once. Only what
+is in flight at the host waits here, and its driver bounds that (appliance/usbip/stream.py).
 """
 
 from __future__ import annotations
@@ -48,11 +49,11 @@ class Waiting:
         return bool(self.held or self.late or self.silent)
 
     def hold(self, urb: Urb, ns: int | None) -> None:
-        self.held[urb.endpoint] = Held(urb, ns)
+        self.held[pipe_of(urb)] = Held(urb, ns)
 
     def stands_behind(self, urb: Urb) -> bool:
         """Its endpoint is held: it waits with the others."""
-        held = self.held.get(urb.endpoint)
+        held = self.held.get(pipe_of(urb))
         if held:
             held.behind.append(urb)
         return held is not None
@@ -142,6 +143,11 @@ class Waiting:
             self.late.setdefault(late.urb.endpoint, deque()).append(late)
         self.silent = {urb.number: urb for urb in map(urb_of, state["silent"])}
         self._last = dict(state["last"])
+
+
+def pipe_of(urb: Urb) -> int:
+    """Its endpoint; 0 is the control pipe, of both directions."""
+    return urb.endpoint if urb.endpoint & 0x7F else 0
 
 
 def plain_urb(urb: Urb) -> list[Any]:

@@ -56,11 +56,12 @@ def test_an_unanswered_request_waits_until_it_is_unlinked_and_then_the_next_go_o
     host, device = faulty(NoAnswer(request=0x5C, nth=1))
     assert host.control_later("c0 5c 0000 0000 0006") == []
     assert host.control_later("c0 5c 0000 0000 0006") == []
+    assert host.control_later("40 5b 0000 0000 0001", b"x") == []
     assert device.wake_at is None
-    assert device.unlink(host.number - 1)
-    assert not device.unlink(host.number - 1)
+    assert device.unlink(host.number - 2)
+    assert not device.unlink(host.number - 2)
     assert device.wake_at == 0
-    assert data(device.tick(5)) == [b"answer"]
+    assert data(device.tick(5)) == [b"answer", b""]
 
 
 @pytest.mark.parametrize(
