@@ -23,6 +23,8 @@ from appliance.sessions.nursery_client import Nursery
 
 BUILDING: Final = 30.0
 """Seconds in which a gadget must have opened what it needs: its media, its ports."""
+ANSWERING: Final = 20.0
+"""Seconds in which it must have answered: a medium that is inserted may have to be made first."""
 FIRST_DELAY: Final = 0.5
 LONGEST_DELAY: Final = 60.0
 """Seconds until a gadget that died is started again; they double each time."""
@@ -108,7 +110,7 @@ class Gadgets:
 
     async def ask(self, name: str, op: str, fds: tuple[int, ...] = (), **fields: Any) -> Any:
         """Raises DeviceFailed while it does not run."""
-        return await self._link(name).ask(op, fds, **fields)
+        return await self._link(name).ask(op, fds, ANSWERING, **fields)
 
     @asynccontextmanager
     async def events(self, name: str) -> AsyncIterator[AsyncIterator[Message]]:

@@ -17,6 +17,7 @@ from appliance.sessions.state import SessionSpec
 
 PATIENCE: Final = 2.0
 """Seconds in which a worker must answer."""
+GADGET_PATIENCE: Final = 20.0
 DIED: Final = "the worker died"
 GADGETS: Final = "gadgets"
 """The directory of their control sockets, in the runtime directory."""
@@ -86,10 +87,10 @@ class Link:
             raise revive(answer)
         return answer["ok"]
 
-    async def end(self, op: str, reason: str, told: str) -> None:
+    async def end(self, op: str, reason: str, told: str, patience: float = PATIENCE) -> None:
         """Asks it to end, by `op`; one that does not answer is killed. Returns when it is over."""
         try:
-            await self.ask(op, reason=reason)
+            await self.ask(op, patience=patience, reason=reason)
         except Timeout:
             self.reason = told
             os.kill(self.pid, signal.SIGKILL)
@@ -142,7 +143,9 @@ class SessionLink(Link):
         return SessionSpec.from_json(self.about["spec"])
 
     async def kick(self, reason: str) -> None:
-        await self.end("kick", reason, f"kicked: {reason}")
+        """A gadget's process, which waits for its media, is given more time: what it holds would be lost."""
+        patience = GADGET_PATIENCE if self.spec.kind == "gadget" else PATIENCE
+        await self.end("kick", reason, f"kicked: {reason}", patience)
 
 
 class GadgetLink(Link):
@@ -157,4 +160,4 @@ class GadgetLink(Link):
         super().hear(event)
 
     async def stop(self, reason: str) -> None:
-        await self.end("stop", reason, reason)
+        await self.end("stop", reason, reason, GADGET_PATIENCE)

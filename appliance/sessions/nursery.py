@@ -27,7 +27,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
-from appliance.errors import Unavailable, describe
+from appliance.errors import TwinhubError, Unavailable, describe
 from appliance.sessions.control import REQUEST_LIMIT
 from appliance.sessions.state import SessionSpec, SessionState
 from appliance.sessions.worker import Worker
@@ -49,6 +49,8 @@ def serve(daemon: socket.socket) -> None:
                 daemon.close()
                 work(kind, what, fds)
             answer: dict[str, object] = {"pid": pid}
+        except TwinhubError as error:
+            answer = {**describe(error)}
         except OSError as error:
             answer = {**describe(Unavailable(f"cannot start a process for this: {error.strerror}"))}
         for fd in fds:

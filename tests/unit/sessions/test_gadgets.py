@@ -272,6 +272,20 @@ async def test_one_that_is_defined_otherwise_now_is_stopped(house: House, wanted
     assert list(house.gadgets.directory.iterdir()) == []
 
 
+@pytest.mark.parametrize("in_use", [True, False])
+async def test_newer_code_takes_a_gadget_over_once_nobody_uses_it(
+    house: House, monkeypatch: pytest.MonkeyPatch, in_use: bool
+) -> None:
+    await house.add("keyboard")
+    client = await configured(house)
+    if not in_use:
+        client.sock.close()
+        await house.ended()
+    monkeypatch.setattr(gadgets, "__version__", "99")
+    await house.renew()
+    assert ("keyboard" in house.gadgets) is in_use
+
+
 async def test_the_control_socket_of_a_dead_gadget_is_removed(house: House) -> None:
     left = house.gadgets.directory / "dead.sock"
     with socket.socket(socket.AF_UNIX) as sock:
