@@ -132,8 +132,8 @@ def test_what_is_wrong_is_told_with_its_place(source: str, says: str) -> None:
 
 
 def test_what_only_shows_when_it_is_built_names_the_function() -> None:
-    definition = parse('[gadget]\nname = "x"\n[[function]]\nkind = "keyboard"\nlayout = "klingon"')
-    with pytest.raises(UsageError, match=r"^x, function 1 \(keyboard\): .*klingon"):
+    definition = parse('[gadget]\nname = "x"\n[[function]]\nkind = "disk"\nluns = [{ medium = "none.img" }]')
+    with pytest.raises(NotFound, match=r"^x, function 1 \(disk\): .*none\.img"):
         definition.build()
 
 
