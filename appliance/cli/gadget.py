@@ -86,7 +86,7 @@ def events(args: Namespace) -> None:
 
 def table_of(args: Namespace) -> Json:
     """As `[[gadget]]` has it, with the definition itself in place of a file, which the daemon may not see."""
-    given = {key: getattr(args, key, None) for key in ("name", "count", "allow", "take_over")}
+    given = {key: getattr(args, key, None) for key in ("name", "count", "allow", "take_over", "idle")}
     return {**definition_of(args.what), **{key: value for key, value in given.items() if value is not None}}
 
 
@@ -182,6 +182,9 @@ def what_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--name", metavar="NAME", help="to offer it under (default: its own)")
     parser.add_argument("--allow", action="append", metavar="NETWORK", help="who may use it (default: all)")
     parser.add_argument("--take-over", metavar="WHO", help="who may take it over: never, same-host, anyone")
+    parser.add_argument(
+        "--idle", type=float, metavar="SECONDS", help="ends a session that was idle for so long"
+    )
 
 
 def names_argument(parser: ArgumentParser) -> None:

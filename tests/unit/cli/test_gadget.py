@@ -83,14 +83,29 @@ def test_the_catalogue_needs_no_daemon(twinhub: Twinhub) -> None:
 def test_a_definition_goes_to_the_daemon_whole_since_it_may_not_see_the_file(
     twinhub: Twinhub, appliance: FakeAppliance, file: Path
 ) -> None:
-    words = ("--name", "front", "--count", "2", "--allow", "10.0.0.0/8", "--take-over", "never")
+    words = (
+        "--name",
+        "front",
+        "--count",
+        "2",
+        "--allow",
+        "10.0.0.0/8",
+        "--take-over",
+        "never",
+        "--idle",
+        "60",
+    )
     assert twinhub("gadget", "add", str(file), *words).code == 0
     ((asked, table, keep),) = appliance.asked
     assert (asked, keep, table["definition"]["name"]) == ("add_gadget", True, "kiosk")
     assert table["definition"]["functions"][0]["kind"] == "keyboard"
     assert table["definition"]["folder"] == str(file.parent)
-    options = {key: table[key] for key in ("name", "count", "allow", "take_over")}
-    assert options == {"name": "front", "count": 2, "allow": ["10.0.0.0/8"], "take_over": "never"}
+    policy = {"allow": ["10.0.0.0/8"], "take_over": "never", "idle": 60.0}
+    assert {key: table[key] for key in table if key != "definition"} == {
+        "name": "front",
+        "count": 2,
+        **policy,
+    }
 
 
 @pytest.mark.parametrize(
