@@ -192,7 +192,7 @@ def read_value(kind: Any, found: object, base: Path | None = None) -> Any:
     if kind in _SIMPLE:
         return _simple(kind, found)
     if kind in (Any, object):
-        return found
+        return _checked(found)
     if kind is Path:
         return (base or Path()) / _simple(str, found)
     origin, arguments = get_origin(kind), get_args(kind)
@@ -213,6 +213,18 @@ def read_value(kind: Any, found: object, base: Path | None = None) -> Any:
     if isinstance(origin, type) and issubclass(origin, Sequence):
         return _read_list(kind, found, base)
     raise TypeError(f"{kind!r} is no type that plain values can say")
+
+
+def _checked(found: Any) -> Any:
+    """TOML has dates, which JSON has not."""
+    inside = (
+        found.values() if isinstance(found, Mapping) else found if isinstance(found, list | tuple) else ()
+    )
+    for each in inside:
+        _checked(each)
+    if not isinstance(found, Mapping | list | tuple | str | bytes | int | float | NoneType):
+        raise BadKey("", f"found {shown(found)}, wanted a text, a number, true, false, a list or a table")
+    return found
 
 
 def _read_annotated(kind: Any, found: object, base: Path | None) -> Any:

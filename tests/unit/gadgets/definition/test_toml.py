@@ -120,6 +120,7 @@ def test_help_lists_the_inputs_and_who_takes_them() -> None:
         ),
         ('[[fault]]\nkind = "stal"', "line 2: [[fault]] kind: found \"stal\"; did you mean 'stall'?"),
         ('[[fault]]\nkind = "stall"\nnht = 3', "line 3: [[fault]] nht: unknown key; did you mean 'nth'?"),
+        ('[[fault]]\nkind = "give"\ninput = { eject = 1979-05-27 }', "line 3: [[fault]] input: found"),
         ('[[fault]]\nkind = "stall"\nchance = 3', "line 1: [[fault]] chance is 3"),
         ('[[function]]\nkind = "no.such:X"', "line 2: [[function]] kind: found \"no.such:X\": cannot import"),
         ('[[function]]\nkind = "gadgets.hid.keyboard:Leds"', "no Function class Leds"),
