@@ -27,7 +27,7 @@ gadget   name, source: "config" | "added" | "for now" (gone with the daemon), pi
          recording: {"inputs", "bytes", "ended": why | None} | None
 told     event: "told", time, gadget, function ("": the device itself), kind, fields; or
          event: "lost", count: for so many the reader was too slow; the last may be event: "end", reason
-ready    of the catalogue: name, about, definition
+ready    of the catalogue: name, definition
 status   version, uptime, pid, listen: ["address:port"], helper: bool (reachable),
          counts: {"devices", "exports", "sessions", "rules"}, modules: {module name: loaded}
 State    "available" | "in use" | "error" | "absent"

@@ -43,7 +43,7 @@ def remove(args: Namespace) -> None:
 
 def list_all(args: Namespace) -> None:
     if args.catalogue:
-        from appliance.daemon.gadgets import catalogue_told
+        from appliance.exports.definitions import catalogue_told
 
         ready = catalogue_told()
         rows = ((each["name"], functions_text(each["definition"])) for each in ready)

@@ -11,7 +11,6 @@ from typing import Any
 from appliance import __version__
 from appliance.api.facade import Collector
 from appliance.api.metrics import Metrics
-from appliance.daemon.gadgets import catalogue_told
 from appliance.daemon.hub import Hub
 from appliance.errors import NotFound, TwinhubError
 from appliance.exports import sharing
@@ -145,6 +144,8 @@ class Facade:
         return self._hub.gadgets.told()
 
     def catalogue(self) -> list[Json]:
+        from appliance.exports.definitions import catalogue_told  # see daemon/gadgets.py
+
         return catalogue_told()
 
     async def gadget(self, name: str) -> Json:

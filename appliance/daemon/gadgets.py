@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from appliance.config import Config
 from appliance.daemon.events import Events
 from appliance.errors import DeviceFailed, TwinhubError, Unavailable, UsageError
 from appliance.explain import BadKey
-from appliance.exports.definitions import resolve
 from appliance.exports.gadgets import GadgetTable, parse_gadget
 from appliance.exports.registry import Exports
 from appliance.exports.rules import ExportOptions
@@ -23,8 +21,6 @@ from appliance.exports.store import Store
 from appliance.sessions.gadgets import Gadgets
 from appliance.sessions.portrait import record_of
 from appliance.usbip.wire import DeviceRecord
-from gadgets.definition import Definition, catalogue
-from gadgets.usb.records import to_plain
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +50,7 @@ class HubGadgets:
         self._defaults, self._store, self._exports, self._events = config.sessions, store, exports, events
         self._defined: dict[str, Defined] = {}
         for table in config.gadgets:
-            self._define(table, resolve(table.definition), "config")
+            self._define(table, plain_of(table), "config")
         for name, plain in store.gadgets().items():
             self._define_again(name, plain)
 
@@ -62,7 +58,7 @@ class HubGadgets:
         """A newer Twinhub, or a newer configuration, may not know what to do with it any more."""
         try:
             table = self.parse(plain)
-            self._define(table, resolve(table.definition), "added")
+            self._define(table, plain_of(table), "added")
         except TwinhubError as error:
             log.error("gadget %s, which was added, is left out: %s", name, error)
 
@@ -82,7 +78,7 @@ class HubGadgets:
     async def add(self, plain: Mapping[str, Any], keep: bool) -> list[str]:
         """The names of the gadgets of this table, which run now. `keep`: remember them over a restart."""
         table = self.parse(plain)
-        definition = resolve(table.definition)
+        definition = await asyncio.to_thread(plain_of, table)
         made = self._define(table, definition, "added" if keep else "for now")
         try:
             for each in made:
@@ -150,14 +146,13 @@ class HubGadgets:
             "portrait": kept.portrait or None,
         }
 
-    def _define(self, table: GadgetTable, definition: Definition, source: Source) -> list[Defined]:
+    def _define(self, table: GadgetTable, definition: Json, source: Source) -> list[Defined]:
         taken = next((name for name in table.names if name in self._defined), None)
         if taken:
             raise UsageError(f"there is a gadget {taken!r} already; give this one another name")
         if len(self._defined) + len(table.names) > MOST:
             raise UsageError(f"there can be {MOST} gadgets; remove some")
-        plain = json.loads(json.dumps(to_plain(definition)))
-        made = [self._number(name, plain, table.options, source) for name in table.names]
+        made = [self._number(name, definition, table.options, source) for name in table.names]
         for each in made:
             self._exports.add_gadget(each.name, partial(self._record, each), each.options)
         return made
@@ -181,5 +176,8 @@ class HubGadgets:
             await self.processes.remove(name, reason)
 
 
-def catalogue_told() -> list[Json]:
-    return [{"name": name, "definition": to_plain(ready)} for name, ready in sorted(catalogue().items())]
+def plain_of(table: GadgetTable) -> Json:
+    """Its definition, as JSON carries it. Raises a TwinhubError for one that makes no sense."""
+    from appliance.exports.definitions import plain, resolve  # all that gadgets are; many daemons have none
+
+    return plain(resolve(table.definition))

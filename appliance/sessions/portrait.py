@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import is_dataclass
-from typing import Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from appliance.usbip.wire import DeviceRecord, InterfaceRecord
-from gadgets.definition import Gadget
 from gadgets.usb.configuration import emit
 from gadgets.usb.descriptors import DEVICE
 from gadgets.usb.device import Device
 from gadgets.usb.records import REQUIRED, Option, snake, wanted
 from gadgets.usb.urb import Speed
+
+if TYPE_CHECKING:  # it brings all classes, and the daemon needs none
+    from gadgets.definition import Gadget
 
 BUS: Final = 1
 """A gadget hangs on no bus of ours; clients want a number all the same."""
