@@ -88,6 +88,11 @@ class BulkOnly:
         self._wanted = 0
         self._coming = 0
 
+    @property
+    def coming(self) -> int:
+        """What the host has yet to send in this data stage."""
+        return self._coming if self.stage is DATA_OUT else 0
+
     def out(self, data: bytes) -> bool:
         """A transfer from the host; False: not now."""
         stage = self.stage

@@ -76,6 +76,9 @@ class Disk(Function):
             )
         ]
 
+    def coming(self, endpoint: int) -> int:
+        return self._transport.coming
+
     def setup(self, setup: SetupPacket, data: bytes) -> Answer:
         request = (setup.request_type, setup.request)
         if request == GET_MAX_LUN and setup.value == 0 and setup.length == 1:

@@ -4,8 +4,9 @@ The kernel answers chapter 9 itself and tells only what came of it, so the devic
 host believes it to be by control URBs of our own. The rest are the rules:
 1. IN: a few URBs are always parked in the device; what completes is written, in order, and a written one
    makes room for the next. So at most `WINDOW` transfers wait in the kernel, and nothing is polled.
-2. OUT: each read is one packet long, for only the function knows where a transfer ends. It is read again
-   when the device took it: a device that does not take (NAK) stops the host after `READS` packets.
+2. OUT: each read is one packet long, for only the function knows where a transfer ends; what it knows to be
+   coming is read at once. It is read again when the device took it: a device that does not take (NAK) stops
+   the host after `READS` reads.
 3. A halt is passed on when nothing is queued before it; the device is then told CLEAR_HALT at once, and what
    it sends next waits in the kernel. For the controllers end a halt without telling us.
 4. An IN endpoint that halts again at once is wedged; it is tried again after the host's next request or data.
@@ -13,8 +14,9 @@ host believes it to be by control URBs of our own. The rest are the rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from gadgets.usb.device import BusEvent, Device
@@ -22,8 +24,10 @@ from gadgets.usb.urb import ENDPOINT_IN, Completion, SetupPacket, Status, Transf
 
 WINDOW = 2
 """IN transfers of an endpoint that are parked or being written."""
-READS = 16
-"""OUT packets of an endpoint that the kernel may hold."""
+READS = 4
+"""OUT reads of an endpoint that the kernel may hold."""
+BURST = 32
+"""Packets of the longest of them."""
 LONGEST = 16 << 10
 """Bytes of one bulk IN transfer; a multiple of every packet size."""
 
@@ -40,8 +44,9 @@ class Wire(Protocol):
     def write(self, endpoint: int, data: bytes) -> None:
         """One IN transfer; `Bridge.written` tells when the host has it."""
 
-    def read(self, endpoint: int) -> None:
-        """One more packet from the host; `Bridge.received` brings it, or `Bridge.cancelled`."""
+    def read(self, endpoint: int, length: int) -> None:
+        """As much from the host, or less if a packet is short; `Bridge.received` brings it, in the order of
+        the reads, or `Bridge.cancelled`."""
 
     def cancel(self, endpoint: int) -> None:
         """End the reads that wait."""
@@ -54,7 +59,8 @@ class Wire(Protocol):
 
 @dataclass(slots=True)
 class Endpoint:
-    """`packet`: of the device; `link_packet`: at the link's speed. `moving`: transfers the kernel has."""
+    """`packet`: of the device; `link_packet`: at the link's speed. `moving`: transfers the kernel has.
+    `reads`: their lengths, for OUT; `held`: what came of one packet of the device."""
 
     address: int
     transfer_type: TransferType
@@ -62,6 +68,8 @@ class Endpoint:
     link_packet: int
     parked: int = 0
     moving: int = 0
+    reads: deque[int] = field(default_factory=deque)
+    held: bytes = b""
     halting: bool = False
     wedged: bool = False
 
@@ -82,9 +90,11 @@ class Bridge:
     """Every method may be called whenever the kernel reports something; none calls back into its caller
     but through `wire`."""
 
-    def __init__(self, device: Device, wire: Wire) -> None:
+    def __init__(self, device: Device, wire: Wire, coming: Callable[[int], int] = lambda endpoint: 0) -> None:
+        """`coming`: see `GadgetDevice.coming`."""
         self.device = device
         self.wire = wire
+        self.coming = coming
         self.enabled = False
         self._endpoints: dict[int, Endpoint] = {}
         self._number = 0
@@ -138,6 +148,7 @@ class Bridge:
         self._asked = self._next(), setup
         self.finish(self._control(self._asked[0], setup, data))
         self._try_wedged()
+        self._take_back_long_reads()
 
     def written(self, address: int) -> None:
         endpoint = self._endpoints[address]
@@ -147,12 +158,21 @@ class Bridge:
     def received(self, address: int, data: bytes) -> None:
         endpoint = self._endpoints[address]
         endpoint.moving -= 1
+        endpoint.reads.popleft()
+        endpoint.held += data
+        ends_within_a_packet = len(endpoint.held) % endpoint.packet and len(data) % endpoint.link_packet == 0
+        if data and ends_within_a_packet and self._still_coming(endpoint) > 0:
+            # The packets of this link are smaller than the device's, to which this would look short.
+            self._go_on(endpoint)
+            return
+        data, endpoint.held = endpoint.held, b""
         self._submit(endpoint, Urb(self._next(), address, len(data), data))
         self._try_wedged()
 
     def cancelled(self, address: int) -> None:
         endpoint = self._endpoints[address]
         endpoint.moving -= 1
+        endpoint.reads.popleft()
         self._go_on(endpoint)
 
     # What follows
@@ -189,8 +209,25 @@ class Bridge:
                 self._ask(endpoint)
             return
         while endpoint.busy < READS:
+            length = self._length_of_read(endpoint)
             endpoint.moving += 1
-            self.wire.read(endpoint.address)
+            endpoint.reads.append(length)
+            self.wire.read(endpoint.address, length)
+
+    def _length_of_read(self, endpoint: Endpoint) -> int:
+        """In whole packets; a short one ends it, too."""
+        known = 0 if endpoint.parked else self._still_coming(endpoint) - sum(endpoint.reads)
+        packets = min(max(-(-known // endpoint.link_packet), 1), BURST)
+        return packets * endpoint.link_packet
+
+    def _still_coming(self, endpoint: Endpoint) -> int:
+        return self.coming(endpoint.address) - len(endpoint.held)
+
+    def _take_back_long_reads(self) -> None:
+        """A request may have ended what was coming (a Bulk-Only Reset): what comes now is something else."""
+        for endpoint in self._endpoints.values():
+            if any(length > endpoint.link_packet for length in endpoint.reads) and not endpoint.halting:
+                self.wire.cancel(endpoint.address)
 
     def _ask(self, endpoint: Endpoint) -> None:
         self._submit(endpoint, Urb(self._next(), endpoint.address, endpoint.longest))

@@ -1,7 +1,7 @@
 """FunctionFS through python-functionfs 0.9.2: the `Wire` of a `Bridge`, and its source of events.
 
 Of the package only `Function` and its endpoint classes are used. What is different from its ways:
-- its OUT blocks are read again at once; ours when the bridge says so, one packet of the link each;
+- its OUT blocks are read again at once and whole; ours when and how long the bridge says;
 - endpoint files do not block: the kernel would let io_submit wait for an endpoint that is not enabled;
 - a transfer that began before the last ENABLE is reported late, and known by its generation.
 """
@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 import struct
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any, Final
 import functionfs
 from functionfs.common import USBDescriptorHeader, u8
 
-from gadgets.udc.bridge import READS, WINDOW, Bridge
+from gadgets.udc.bridge import BURST, READS, WINDOW, Bridge
 from gadgets.udc.descriptors import Shown
 from gadgets.usb.device import Device
 from gadgets.usb.microsoft import REG_SZ
@@ -48,7 +49,8 @@ class InFile(functionfs.EndpointINFile):  # type: ignore[misc]
 
 
 class OutFile(functionfs.EndpointOUTFile):  # type: ignore[misc]
-    """`ended(generation, data or negative errno)` hears of each read's end. `wanted`: reads to come."""
+    """`ended(generation, data or negative errno)` hears of each read's end. `wanted`: lengths of the
+    reads that wait for a buffer."""
 
     def __init__(self, ended: Callable[[int, bytes | int], None], **more: Any) -> None:
         super().__init__(**more)
@@ -56,22 +58,22 @@ class OutFile(functionfs.EndpointOUTFile):  # type: ignore[misc]
         self.buffers = {id(block): block.buffer_list[0] for block in more["aio_block_list"]}
         self.idle: list[Any] = list(more["aio_block_list"])
         self.reading: list[tuple[Any, int]] = []
-        self.wanted = 0
-        self.packet = 0
+        self.wanted: deque[int] = deque()
         self.generation = 0
 
-    def start(self, packet: int, generation: int) -> None:
-        self.packet, self.generation, self.wanted = packet, generation, 0
+    def start(self, generation: int) -> None:
+        self.generation = generation
+        self.wanted.clear()
 
-    def read_more(self) -> None:
-        self.wanted += 1
+    def read_more(self, length: int) -> None:
+        self.wanted.append(length)
         self.submit_wanted()
 
     def submit_wanted(self) -> None:
         while self.wanted and self.idle:
-            self.wanted -= 1
+            length = self.wanted.popleft()
             block = self.idle.pop(0)
-            block.buffer_list = (memoryview(self.buffers[id(block)])[: self.packet],)
+            block.buffer_list = (memoryview(self.buffers[id(block)])[:length],)
             self.reading.append((block, self.generation))
             self._submit((block,))
 
@@ -89,7 +91,9 @@ class FunctionFs(functionfs.Function):  # type: ignore[misc]
     """A context manager: entering it makes the function ready to be bound. `process` is to be called when
     `eventfd` is readable; it never blocks."""
 
-    def __init__(self, mount: Path, device: Device, shown: Shown) -> None:
+    def __init__(
+        self, mount: Path, device: Device, shown: Shown, coming: Callable[[int], int] = lambda endpoint: 0
+    ) -> None:
         endpoints = [e for setting in device.configurations[0].settings for e in setting.endpoints]
         self.addresses = [endpoint.address for endpoint in endpoints]
         lists = [[structure(each) for each in speed] for speed in (shown.full, shown.high, shown.super)]
@@ -102,12 +106,12 @@ class FunctionFs(functionfs.Function):  # type: ignore[misc]
             # Transfers of two generations, each with an empty packet behind it.
             in_aio_blocks_max=4 * WINDOW * max(1, len(endpoints)),
             out_aio_blocks_per_endpoint=READS,
-            out_aio_blocks_max_packet_count=1,
+            out_aio_blocks_max_packet_count=BURST,
         )
         # The package's own has only the first string: ctypes ends what it copies into c_char[] at a zero.
         self._function_strings = _bytes(strings_block(shown.strings))
         self.generation = 0
-        self.bridge = Bridge(device, self)
+        self.bridge = Bridge(device, self, coming)
 
     def __exit__(self, *raised: Any) -> None:
         """What the package leaves open is closed, too."""
@@ -153,9 +157,9 @@ class FunctionFs(functionfs.Function):  # type: ignore[misc]
             if error.errno in GONE:
                 return
             raise
-        for address, file in files.items():
+        for file in files.values():
             if isinstance(file, OutFile):
-                file.start(packets[address], self.generation)
+                file.start(self.generation)
         self.bridge.enable(packets)
 
     def onDisable(self) -> None:
@@ -199,8 +203,8 @@ class FunctionFs(functionfs.Function):  # type: ignore[misc]
     def write(self, endpoint: int, data: bytes) -> None:
         self.getEndpointByAddress(endpoint).submit([bytearray(data)] if data else [], self.generation)
 
-    def read(self, endpoint: int) -> None:
-        self.getEndpointByAddress(endpoint).read_more()
+    def read(self, endpoint: int, length: int) -> None:
+        self.getEndpointByAddress(endpoint).read_more(length)
 
     def cancel(self, endpoint: int) -> None:
         for block, _ in list(self.getEndpointByAddress(endpoint).reading):

@@ -29,7 +29,7 @@ from gadgets.udc.kernel import KernelFunction
 from gadgets.udc.mounts import KernelMounts
 from gadgets.udc.presented import Presented, Source
 from gadgets.udc.tree import tree_of
-from gadgets.usb.device import Device, Told
+from gadgets.usb.device import Told
 from gadgets.usb.microsoft import WinUsb
 
 KERNEL_KIND: Final = "kernel:"
@@ -70,7 +70,7 @@ def present(
         own = shown(described, guid) if described.configurations[0].settings else None
         stack.callback(configfs.take_down, name)
         mount = configfs.build(tree_of(name, described, kernel, own))
-        source = stack.enter_context(functionfs(mount, gadget.device, own)) if own else None
+        source = stack.enter_context(functionfs(mount, gadget, own)) if own else None
         loop = Loop()
         stack.callback(loop.close)
         cable = ConfigfsCable(configfs, name, chosen.name)
@@ -130,14 +130,14 @@ def hang_up(root: Path, chosen: Controller) -> None:
 
 
 @contextmanager
-def functionfs(mount: Path, device: Device, own: Shown) -> Iterator[Source]:
+def functionfs(mount: Path, gadget: Gadget, own: Shown) -> Iterator[Source]:
     try:
         # Not at the top: it loads libaio, which a machine without a controller need not have.
         from gadgets.udc.functionfs import FunctionFs
     except (ImportError, OSError) as error:
         raise Unavailable(LIBAIO.format(error=error)) from None
     with explained("describe the gadget to FunctionFS"):
-        function = FunctionFs(mount, device, own)
+        function = FunctionFs(mount, gadget.device, own, gadget.bare.coming)
         function.__enter__()
     try:
         yield function

@@ -167,6 +167,12 @@ class GadgetDevice:
     def inputs(self) -> tuple[type, ...]:
         return tuple(dict.fromkeys(kind for function in self.functions for kind in function.inputs))
 
+    def coming(self, endpoint: int) -> int:
+        """See `Function.coming`."""
+        setting = next((each for each in self._control.settings if each.endpoint(endpoint)), None)
+        owner = self._owner(setting.interface) if setting else None
+        return owner.coming(endpoint) if owner else 0
+
     def string(self, index: int) -> str:
         return self.descriptors.strings.text(index)
 

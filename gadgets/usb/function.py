@@ -59,6 +59,11 @@ class Function:
         wait."""
         return None
 
+    def coming(self, endpoint: int) -> int:
+        """How many bytes the host will send here next, where it has said so, as in Bulk-Only's CBW; 0 where
+        not. A real bus is read in larger pieces then."""
+        return 0
+
     def on_configured(self) -> None:
         """The host chose the configuration it is in; its endpoints are usable now, of settings 0."""
 

@@ -1,12 +1,15 @@
-"""A configfs in a folder, which behaves as the kernel's does where that matters."""
+"""Test doubles of the kernel: its configfs in a folder, its controllers, the endpoint files of FunctionFS."""
 
 from __future__ import annotations
 
 import errno
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from gadgets.usb.urb import SetupPacket
 
 ATTRIBUTES = ("UDC", "idVendor", "bmAttributes", "MaxPower")
 GROUPS = {
@@ -97,3 +100,43 @@ class FakeConfigfs:
             elif path.is_file():
                 found[str(path.relative_to(gadget))] = path.read_text().strip()
         return found
+
+
+def add_controller(root: Path, name: str, driver: str, speed: str = "high-speed") -> None:
+    path = root / "sys/class/udc" / name
+    (path / "device").mkdir(parents=True)
+    (path / "maximum_speed").write_text(f"{speed}\n")
+    (path / "device/driver").symlink_to(root / "sys/bus/platform/drivers" / driver)
+    (root / "sys/bus/platform/drivers" / driver).mkdir(parents=True, exist_ok=True)
+
+
+class Kernel:
+    """The `Wire`: endpoint files, whose transfers end when a test says so."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[int, bytes]] = []
+        self.reads: Counter[int] = Counter()
+        self.lengths: list[int] = []
+        self.halted: list[int] = []
+        self.cleared: list[int] = []
+        self.cancelled: list[int] = []
+        self.answers: list[bytes | None] = []
+
+    def write(self, endpoint: int, data: bytes) -> None:
+        self.written.append((endpoint, data))
+
+    def read(self, endpoint: int, length: int) -> None:
+        self.reads[endpoint] += 1
+        self.lengths.append(length)
+
+    def cancel(self, endpoint: int) -> None:
+        self.cancelled.append(endpoint)
+
+    def halt(self, endpoint: int) -> None:
+        self.halted.append(endpoint)
+
+    def clear_halt(self, endpoint: int) -> None:
+        self.cleared.append(endpoint)
+
+    def answer(self, setup: SetupPacket, data: bytes | None) -> None:
+        self.answers.append(data)

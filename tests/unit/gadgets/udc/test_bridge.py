@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from hypothesis import given
@@ -12,45 +11,15 @@ from gadgets.faults.control import NoAnswer, Stall
 from gadgets.faults.data import Delay
 from gadgets.faults.faulty import Faulty
 from gadgets.hid.keyboard import TypeText, keyboard
-from gadgets.udc.bridge import LONGEST, READS, WINDOW, Bridge
+from gadgets.udc.bridge import BURST, LONGEST, READS, WINDOW, Bridge
 from gadgets.usb.compose import compose
 from gadgets.usb.configuration import AlternateSetting
 from gadgets.usb.device import BusEvent, Device
 from gadgets.usb.numbering import Numbering
-from gadgets.usb.urb import SetupPacket
 from tests.unit.gadgets.host import IDENTITY, Bench, Say, Take, setup_of
+from tests.unit.gadgets.udc.kernels import Kernel
 
 IN, OUT = 0x81, 0x01
-
-
-class Kernel:
-    """The `Wire`: endpoint files, whose transfers end when a test says so."""
-
-    def __init__(self) -> None:
-        self.written: list[tuple[int, bytes]] = []
-        self.reads: Counter[int] = Counter()
-        self.halted: list[int] = []
-        self.cleared: list[int] = []
-        self.cancelled: list[int] = []
-        self.answers: list[bytes | None] = []
-
-    def write(self, endpoint: int, data: bytes) -> None:
-        self.written.append((endpoint, data))
-
-    def read(self, endpoint: int) -> None:
-        self.reads[endpoint] += 1
-
-    def cancel(self, endpoint: int) -> None:
-        self.cancelled.append(endpoint)
-
-    def halt(self, endpoint: int) -> None:
-        self.halted.append(endpoint)
-
-    def clear_halt(self, endpoint: int) -> None:
-        self.cleared.append(endpoint)
-
-    def answer(self, setup: SetupPacket, data: bytes | None) -> None:
-        self.answers.append(data)
 
 
 class Plain(Bench):
@@ -74,7 +43,8 @@ class World:
         self.function = Plain()
         self.device = device or compose(IDENTITY, [self.function])
         self.kernel = Kernel()
-        self.bridge = Bridge(self.device, self.kernel)
+        self.coming = 0
+        self.bridge = Bridge(self.device, self.kernel, lambda endpoint: self.coming)
         self.bridge.attach()
         self.configure(link_packet)
 
@@ -250,6 +220,39 @@ def test_what_the_device_does_not_take_stops_the_host_and_is_not_lost() -> None:
     world.bridge.finish(world.device.local(Take(True)))
     assert world.function.heard == packets
     assert world.kernel.reads[OUT] == READS
+
+
+def test_what_is_known_to_come_is_read_at_once() -> None:
+    world = World()
+    world.kernel.lengths.clear()
+    world.coming = 50 * 512 + 10
+    for _ in range(READS):
+        world.host_sends(bytes(512))
+        world.coming -= 512
+    known = 50 - READS
+    assert world.kernel.lengths == [BURST * 512, (known - BURST + 2) * 512, 512, 512]
+
+
+def test_packets_of_a_slower_link_are_put_together_while_more_is_known_to_come() -> None:
+    world = World(link_packet=64)
+    world.coming = 512
+    for _ in range(8):
+        assert world.function.heard == []
+        world.host_sends(bytes(64))
+    assert world.function.heard == [bytes(512)]
+    world.coming = 0
+    world.host_sends(bytes(64))
+    assert world.function.heard == [bytes(512), bytes(64)]
+
+
+def test_a_request_takes_back_the_long_reads_for_it_may_have_ended_them() -> None:
+    world = World()
+    world.request("c0 5c 0000 0000 0040")
+    assert world.kernel.cancelled == []
+    world.coming = 64 << 10
+    world.host_sends(bytes(512))
+    world.request("c0 5c 0000 0000 0040")
+    assert world.kernel.cancelled == [OUT]
 
 
 # Halts

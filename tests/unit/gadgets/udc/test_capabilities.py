@@ -9,20 +9,13 @@ import pytest
 from appliance.errors import NotFound, Unavailable
 from gadgets.udc.capabilities import Controller, Limits, controller, controllers
 from gadgets.usb.urb import Speed
-
-
-def add(root: Path, name: str, driver: str, speed: str = "high-speed") -> None:
-    path = root / "sys/class/udc" / name
-    (path / "device").mkdir(parents=True)
-    (path / "maximum_speed").write_text(f"{speed}\n")
-    (path / "device/driver").symlink_to(root / "sys/bus/platform/drivers" / driver)
-    (root / "sys/bus/platform/drivers" / driver).mkdir(parents=True, exist_ok=True)
+from tests.unit.gadgets.udc.kernels import add_controller
 
 
 def test_controllers_have_a_driver_a_speed_and_limits(tmp_path: Path) -> None:
-    add(tmp_path, "dummy_udc.0", "dummy_udc", "super-speed")
-    add(tmp_path, "fe980000.usb", "dwc2")
-    add(tmp_path, "xhci-dbc", "of-the-future", "UNKNOWN")
+    add_controller(tmp_path, "dummy_udc.0", "dummy_udc", "super-speed")
+    add_controller(tmp_path, "fe980000.usb", "dwc2")
+    add_controller(tmp_path, "xhci-dbc", "of-the-future", "UNKNOWN")
     dummy, dwc2, other = controllers(tmp_path)
     assert dummy == Controller("dummy_udc.0", "dummy_udc", Speed.SUPER)
     assert (dwc2.fastest, dwc2.limits.in_endpoints) == (Speed.HIGH, 7)
@@ -31,17 +24,17 @@ def test_controllers_have_a_driver_a_speed_and_limits(tmp_path: Path) -> None:
 
 
 def test_the_only_one_need_not_be_named(tmp_path: Path) -> None:
-    add(tmp_path, "fe980000.usb", "dwc2")
+    add_controller(tmp_path, "fe980000.usb", "dwc2")
     assert controller(tmp_path, "").name == controller(tmp_path, "fe980000.usb").name == "fe980000.usb"
 
 
 def test_what_there_is_is_told_when_the_name_is_missing_or_wrong(tmp_path: Path) -> None:
-    add(tmp_path, "dummy_udc.0", "dummy_udc")
+    add_controller(tmp_path, "dummy_udc.0", "dummy_udc")
     with pytest.raises(
         NotFound, match=r"there is no USB device controller 'fe980000.usb'; there is dummy_udc.0"
     ):
         controller(tmp_path, "fe980000.usb")
-    add(tmp_path, "dummy_udc.1", "dummy_udc")
+    add_controller(tmp_path, "dummy_udc.1", "dummy_udc")
     with pytest.raises(NotFound, match=r"which .*\? There are dummy_udc.0, dummy_udc.1"):
         controller(tmp_path, "")
 

@@ -14,7 +14,7 @@ from gadgets.udc.bridge import Bridge
 from gadgets.udc.presented import Presented
 from gadgets.usb.device import Told
 from tests.unit.gadgets.host import setup_of
-from tests.unit.gadgets.udc.test_bridge import Kernel
+from tests.unit.gadgets.udc.kernels import Kernel
 
 
 class Stop(Exception):

@@ -9,8 +9,7 @@ import pytest
 from appliance.errors import Busy, Refused, UsageError
 from gadgets.definition import Definition, Part
 from gadgets.udc.run import present, tree_name
-from tests.unit.gadgets.udc.kernels import FakeConfigfs
-from tests.unit.gadgets.udc.test_capabilities import add
+from tests.unit.gadgets.udc.kernels import FakeConfigfs, add_controller
 
 UDC = "dummy_udc.0"
 NETWORK = Definition("Net.work", serial="0001", functions=(Part("kernel:ncm", {"qmult": 5}),))
@@ -18,7 +17,7 @@ NETWORK = Definition("Net.work", serial="0001", functions=(Part("kernel:ncm", {"
 
 @pytest.fixture
 def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeConfigfs:
-    add(tmp_path, UDC, "dummy_udc")
+    add_controller(tmp_path, UDC, "dummy_udc")
     return FakeConfigfs(tmp_path, monkeypatch)
 
 
