@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,13 +15,17 @@ from tests.lab import Lab, Machine
 RUNNER = Path(__file__).with_name("usbtest.py")
 DRIVER = "/sys/bus/usb/drivers/usbtest"
 PARAMETERS = "/sys/module/usbtest/parameters"
-SERVE = """
-from gadgets.testdevice.pattern import Pattern
-from gadgets.testdevice.zero import bulk_only, gadget_zero
-from gadgets.usb.urb import Speed
-from tests.lab.serve_gadgets import serve
-serve(device={device})
+GADGET = """
+[gadget]
+vendor_id = 0x0525
+product_id = {product_id}
+speed = "{speed}"
+[[function]]
+kind = "source-sink"
+{options}
 """
+ALL = "burst = 15\niso_transactions = 3\niso_burst = 2"
+BULK_ONLY = 'isochronous = false\ninterrupt = false\npattern = "mod63"'
 
 Case = tuple[int, int, int, int, int]
 """Number, iterations, bytes of a transfer, bytes by which the next is longer, transfers at once."""
@@ -53,7 +59,7 @@ BULK: list[Case] = [
 ]
 PERFORMANCE: list[Case] = [(27, 10, 16384, 0, 16), (28, 10, 16384, 0, 16)]
 """usbtest has them for zeros only."""
-ISOCHRONOUS: list[Case] = [(case, 10, 8192, 0, 4) for case in (15, 16, 22, 23)]
+ISOCHRONOUS: list[Case] = [(case, 10, 20000, 0, 4) for case in (15, 16, 22, 23)]
 INTERRUPT: list[Case] = [(case, 50, length, 0, 1) for case in (25, 26) for length in (64, 1024)]
 
 
@@ -67,22 +73,16 @@ def machine(lab: Lab) -> Iterator[Machine]:
         yield machine
 
 
-@pytest.fixture(autouse=True)
-def nothing_left_behind(machine: Machine) -> Iterator[None]:
-    yield
-    machine.reset()
-    machine.wait_until(f"! test -e {DRIVER}/*:1.0")
-    machine.run(f"echo 0 > {PARAMETERS}/pattern; echo -1 > {PARAMETERS}/alt")
-
-
 class Judged:
-    """A device that usbtest has."""
+    """A gadget that usbtest has."""
 
-    def __init__(self, machine: Machine, device: str) -> None:
+    def __init__(self, machine: Machine, speed: str, product_id: int, options: str) -> None:
         self.machine = machine
-        machine.start(f"server of {device}", ["python", "-c", SERVE.format(device=device)])
-        machine.wait_for_port(3240)
-        machine.run("usbip attach -r 127.0.0.1 -b device")
+        definition = GADGET.format(speed=speed, product_id=product_id, options=options)
+        machine.write_file("/etc/judged.toml", definition)
+        gadget = machine.start("gadget", "exec twinhub gadget run /etc/judged.toml --json")
+        gadget.wait_for_output('"running"', timeout=120)
+        machine.run("usbip attach -r 127.0.0.1 -b judged")
         interface = machine.wait_until(f"basename {DRIVER}/*:1.0 | grep -v '*'").stdout.strip()
         self.interface = interface
         sysfs = f"/sys/bus/usb/devices/{interface.removesuffix(':1.0')}"
@@ -103,9 +103,22 @@ class Judged:
         return {case: error for case, error in zip(cases, told, strict=True) if error}
 
 
-@pytest.mark.parametrize("speed", ["FULL", "HIGH", "SUPER"])
-def test_gadget_zero_passes_every_case(machine: Machine, speed: str) -> None:
-    device = Judged(machine, f"gadget_zero(speed=Speed.{speed}, burst=15)")
+Judge = Callable[..., Judged]
+
+
+@pytest.fixture
+def judged(machine: Machine) -> Iterator[Judge]:
+    yield partial(Judged, machine)
+    machine.processes["gadget"].kill(signal.SIGTERM, group=False)
+    machine.processes["gadget"].wait()
+    machine.wait_until(f"! test -e {DRIVER}/*:1.0")
+    machine.run(f"echo 0 > {PARAMETERS}/pattern; echo -1 > {PARAMETERS}/alt")
+    machine.reset()
+
+
+@pytest.mark.parametrize("speed", ["full", "high", "super"])
+def test_gadget_zero_passes_every_case(judged: Judge, speed: str) -> None:
+    device = judged(speed, 0xA4A0, ALL)
     assert device.failures(CHAPTER_9 + CONTROL_OUT + BULK + PERFORMANCE) == {}
     device.anew(setting=1)
     assert device.failures(CHAPTER_9 + ISOCHRONOUS) == {}
@@ -113,9 +126,9 @@ def test_gadget_zero_passes_every_case(machine: Machine, speed: str) -> None:
     assert device.failures(CHAPTER_9 + INTERRUPT) == {}
 
 
-@pytest.mark.parametrize("speed", ["HIGH", "SUPER"])
-def test_the_bulk_variant_passes_with_counted_data(machine: Machine, speed: str) -> None:
-    device = Judged(machine, f"bulk_only(speed=Speed.{speed}, pattern=Pattern.MOD63)")
+@pytest.mark.parametrize("speed", ["high", "super"])
+def test_the_bulk_variant_passes_with_counted_data(judged: Judge, speed: str) -> None:
+    device = judged(speed, 0xA4A4, BULK_ONLY)
     device.anew(pattern=1)
     assert device.failures(CHAPTER_9 + BULK) == {}
     zeros = [case for case in BULK if case[0] == 1]
