@@ -31,6 +31,7 @@ check: $(STAMP)  ## ruff, mypy strict, the floors
 	$(PYTEST) tests/unit/test_floors.py tests/unit/test_house.py
 
 bench: parts  ## measure against named rivals; writes bench/results.json
+	$(PY) -m pip install --quiet --editable '.[dev,bench]'
 	$(PY) -m tests.bench
 
 soak: $(STAMP)  ## what takes long: a million inputs for every parser, a running server under fire

@@ -79,18 +79,20 @@ class Running:
     def take(self, events: Iterable[Urb | Unlink]) -> None:
         """What the client sent, in its order; the answers go out together."""
         assert self.host
+        host, device = self.host, self.device
         self.acting = True
         try:
             for event in events:
                 if isinstance(event, Urb):
-                    self.host.submitted(event)
-                    self.host.complete(self.device.submit(event))
-                    self.tell()
+                    host.submitted(event)
+                    host.complete(device.submit(event))
                 else:
-                    self.host.unlinked(event, self.device.unlink(event.number))
+                    host.unlinked(event, device.unlink(event.number))
+                self.tell()
         finally:
             self.acting = False
-        self.act(())
+        host.flush()
+        self.arm()
 
     def give(self, function: str, input: object) -> None:
         """A companion's input to its function."""
@@ -146,10 +148,10 @@ class Running:
                     self.listen(told)
 
     def arm(self) -> None:
-        moments = [self.device.wake_at]
+        due = self.device.wake_at
         if self.host:
-            moments.append(self.host.idle_at() if self.plugged else 0)
-        due = min((at for at in moments if at is not None), default=None)
+            release = self.host.idle_at() if self.plugged else 0
+            due = release if due is None else due if release is None else min(due, release)
         self.loop.at(due or 0, None if due is None else self.on_time)
 
     # Recording

@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from tests.bench import share
+from tests.bench import gadgets, native, share
 from tests.bench.results import Result, save, table, write_docs
 from tests.lab import Lab
 
-SUITES: dict[str, Callable[[Lab], list[Result]]] = {"share": share.measure}
+SUITES: dict[str, Callable[[Lab], list[Result]]] = {
+    "share": share.measure,
+    "gadgets": gadgets.measure,
+    "native": lambda _: native.measure(),
+}
 
 
 def main() -> None:

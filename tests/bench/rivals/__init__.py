@@ -1,0 +1,1 @@
+"""Other servers, set up like ours."""
