@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab import Lab, Machine
 from tests.lab.process import Process
-from tests.lab.test_usbtest import BULK, CHAPTER_9, RUNNER
+from tests.lab.test_usbtest import BULK, CHAPTER_9, RUNNER, Case
 
 INTERRUPTED = 130
 CONFIGFS = "/sys/kernel/config/usb_gadget"
@@ -222,10 +222,16 @@ def test_a_disk_holds_a_file_system(machine: Machine) -> None:
     present(machine, "disk")
     node = machine.node("dummy_hcd.0", "block/sd*")
     machine.run(f"mkfs.vfat {node} && mkdir -p /mnt/disk && mount {node} /mnt/disk")
-    machine.run("head -c 3M /dev/urandom > /root/data; cp /root/data /mnt/disk/data; umount /mnt/disk")
+    machine.run("head -c 1M /dev/urandom > /root/data; cp /root/data /mnt/disk/data; umount /mnt/disk")
     machine.run(f"echo 3 > /proc/sys/vm/drop_caches; fsck.vfat -n {node}; mount {node} /mnt/disk")
     machine.run("cmp /root/data /mnt/disk/data; umount /mnt/disk")
     assert "reset" not in machine.run("dmesg").stdout
+
+
+def fewer(case: Case) -> Case:
+    """Every packet takes its way through Python here, and that is emulated."""
+    number, iterations, *sizes = case
+    return number, max(iterations // 5, 1), *sizes
 
 
 def test_usbtest_passes_what_functionfs_admits(machine: Machine) -> None:
@@ -233,7 +239,7 @@ def test_usbtest_passes_what_functionfs_admits(machine: Machine) -> None:
     present(machine, "source-sink")
     node = node_of(machine, "0525:a4a4")
     machine.wait_until("test -e /sys/bus/usb/drivers/usbtest/*:1.0")
-    cases = CHAPTER_9 + [case for case in BULK if case != ODD_LENGTHS]
+    cases = [fewer(case) for case in CHAPTER_9 + BULK if case != ODD_LENGTHS]
     command = ["python3", "-I", "-S", str(RUNNER), node, json.dumps(cases)]
     lines = [json.loads(line) for line in machine.run(command, timeout=120).stdout.splitlines()]
     assert {case: error for case, (_, error, *_) in zip(cases, lines, strict=True) if error} == {}
