@@ -125,9 +125,10 @@ def over_usbip(machine: Machine) -> dict[str, str]:
     """What `lsusb -v` says of each gadget over USB/IP."""
     machine.start("server", ["python", "-c", SERVE, *IDS])
     machine.wait_for_port(3240, timeout=60)
-    for name in IDS:
+    found = {}
+    for name, ids in IDS.items():
         machine.run(f"usbip attach -r 127.0.0.1 -b {name}")
-    found = {name: told(machine, ids) for name, ids in IDS.items()}
+        found[name] = told(machine, ids)
     machine.kill("server")
     machine.wait_until("! lsusb | grep -E '1209|0525'")
     return found
