@@ -19,7 +19,7 @@ unit: $(STAMP)  ## the unit tests alone
 	$(PYTEST) tests/unit
 
 lab: parts  ## the tests in virtual machines alone
-	$(PYTEST) tests/lab --timeout 600
+	$(PYTEST) tests/lab --timeout 600 --numprocesses 2 --dist loadfile
 
 parts: $(STAMP)
 	$(PY) -m tests.lab.setup

@@ -126,7 +126,8 @@ def many(machine: Machine) -> list[Result]:
 
 
 def attach_up_to(machine: Machine, first: int, last: int) -> None:
-    each = "usbip attach -r 127.0.0.1 -b keyboard-$n || exit 1"
+    # The stock client fails while a device that it attached before is still being enumerated.
+    each = "usbip attach -r 127.0.0.1 -b keyboard-$n && udevadm settle || exit 1"
     machine.run(f"for n in $(seq {first} {last}); do {each}; done", timeout=600)
 
 
