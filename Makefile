@@ -19,7 +19,7 @@ unit: $(STAMP)  ## the unit tests alone
 	$(PYTEST) tests/unit
 
 lab: parts  ## the tests in virtual machines alone
-	$(PYTEST) tests/lab --timeout 600 --numprocesses 2 --dist loadfile
+	$(PYTEST) tests/lab --timeout 600 --numprocesses 2 --dist loadfile -m 'not idle'
 
 parts: $(STAMP)
 	$(PY) -m tests.lab.setup
@@ -34,8 +34,9 @@ bench: parts  ## measure against named rivals; writes bench/results.json
 	$(PY) -m pip install --quiet --editable '.[dev,bench]'
 	$(PY) -m tests.bench
 
-soak: $(STAMP)  ## what takes long: a million inputs for every parser, a running server under fire
+soak: parts  ## what takes long: a million inputs for every parser, a server under fire, sound without a gap
 	$(PY) -m tests.fuzz
+	$(PYTEST) tests/lab --timeout 600 -m idle
 
 format: $(STAMP)  ## ruff's formatting and safe fixes
 	$(VENV)/bin/ruff check --fix .
