@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from appliance.errors import ProtocolError
 from appliance.sessions.endpoints import Endpoint
 from appliance.sessions.relay import HEADER, Pending
-from appliance.usbip.wire import RetSubmit, RetUnlink, Submit, unpack_command, unpack_iso, unpack_reply
+from appliance.usbip.wire import REPLY, Command, Submit, unpack_command, unpack_iso
 from gadgets.usb.urb import Completion, IsoPacket, SetupPacket, Status, TransferType, Urb
 
 SNAP: Final = 65535
@@ -108,28 +108,24 @@ class Tap:
         return 0 if told.direction else told.length, behind, finish
 
     def reply(self, header: bytes) -> tuple[int, int, Finish]:
-        told = unpack_reply(header)
-        if isinstance(told, RetUnlink):
-            number = self.unlinks.pop(told.seqnum, told.seqnum)
-            told = RetSubmit(number, told.status or Status.CONNRESET, 0, 0, 0, 0)
-        if told.seqnum not in self.urbs:
+        # The relay has judged it: what means nothing to it means nothing here.
+        command, seqnum, _, _, _, status, actual_length, start_frame, packets, errors = REPLY.unpack(header)
+        if command == Command.RET_UNLINK:
+            seqnum, status = self.unlinks.pop(seqnum, seqnum), status or Status.CONNRESET
+            actual_length = start_frame = packets = errors = 0
+        if seqnum not in self.urbs:
             return 0, 0, lambda payload, behind: None
-        urb, kind = self.urbs.pop(told.seqnum)
+        urb, kind = self.urbs.pop(seqnum)
 
         def finish(payload: bytes, behind: bytes) -> None:
+            described = packets_of(behind, urb.length)
             completion = Completion(
-                urb.number,
-                told.status,
-                told.actual_length,
-                payload,
-                packets_of(behind, urb.length),
-                told.start_frame,
-                told.error_count,
+                urb.number, status, actual_length, payload, described, start_frame, errors
             )
             self.sink.complete(urb, completion, kind)
 
-        behind = ISO_SIZE * told.packets if kind == TransferType.ISOCHRONOUS else 0
-        return told.actual_length if urb.is_in else 0, behind, finish
+        behind = ISO_SIZE * packets if kind == TransferType.ISOCHRONOUS else 0
+        return actual_length if urb.is_in else 0, behind, finish
 
 
 def packets_of(descriptors: bytes, length: int) -> tuple[IsoPacket, ...]:

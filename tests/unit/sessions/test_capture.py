@@ -81,6 +81,14 @@ def test_isochronous_packets_that_make_no_sense_are_left_out() -> None:
     assert sink.packets == [0]
 
 
+def test_a_packet_count_that_means_nothing_ends_no_session() -> None:
+    session = relay()
+    sink, tap = tapped(session)
+    tap.to_stub(memoryview(through(session.up, submit(1, 0x81, 100))))
+    tap.to_client(memoryview(through(session.down, answer(1, b"defg", packets=1025))))
+    assert sink.told[-1] == ("complete", 1, b"defg", 0)
+
+
 def test_an_unlinked_urb_ends_with_the_unlinks_status() -> None:
     session = relay()
     sink, tap = tapped(session)
