@@ -26,8 +26,9 @@ log = logging.getLogger(__name__)
 def open_folder(path: Path, *, read_only: bool, block_size: int) -> RawMedium:
     """The image is an unnamed file in $TMPDIR or /var/tmp, gone with the disk, and takes the folder's size.
     What FAT cannot hold and links that lead out of the folder are left out, and the log says so."""
-    if not path.is_dir():
-        raise NotFound(f"there is no folder {path}")
+    with opening(path):
+        if not path.is_dir():
+            raise NotFound(f"there is no folder {path}")
     left_out: list[str] = []
     layout = lay_out(scanned(os.path.realpath(path), left_out), block_size)
     if left_out:

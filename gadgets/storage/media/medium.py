@@ -12,6 +12,7 @@ overlay[:2G]+…         any of these, not touched: what is written stays in mem
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -36,12 +37,23 @@ class Opener(Protocol):
 
 def open_medium(spec: str, *, read_only: bool = False, block_size: int = 512) -> Medium:
     """Raises NotFound, Busy, NotPermitted, Unavailable, UsageError …, all of which say what to do."""
+    ensure_possible(spec)
     if found := OVERLAY.match(spec):
         return overlay(found[1], spec[found.end() :], read_only=read_only, block_size=block_size)
     form, colon, rest = spec.partition(":")
     if colon and (opener := FORMS.get(form)):
         return opener(rest, read_only=read_only, block_size=block_size)
     return open_raw(Path(spec), read_only=read_only, block_size=block_size)
+
+
+def ensure_possible(spec: str) -> None:
+    """Raises UsageError for what neither a file nor a host can be called."""
+    try:
+        possible = b"\0" not in os.fsencode(spec)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise UsageError(f"{spec!r} has a character that no name can have")
 
 
 def located(spec: str, base: Path) -> str:

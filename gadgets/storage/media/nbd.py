@@ -142,6 +142,8 @@ def misspelt(url: str) -> UsageError:
 def over_tcp(what: str, host: str, port: int, name: str, read_only: bool, block_size: int) -> NbdMedium:
     try:
         sock = socket.create_connection((host, port), TIMEOUT)
+    except UnicodeError:  # no name of a host is so long
+        raise misspelt(what) from None
     except OSError as error:
         raise absent(what, error) from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

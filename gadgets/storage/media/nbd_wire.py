@@ -77,7 +77,7 @@ def handshake(name: str) -> Steps:
     if options != OPTION_MAGIC or not flags & FIXED_NEWSTYLE:
         raise ProtocolError("the NBD server speaks only the protocol of before 2011; use a newer one")
     yield struct.pack(">I", flags & (FIXED_NEWSTYLE | NO_ZEROES))
-    encoded = name.encode()
+    encoded = name.encode(errors="surrogateescape")
     if len(encoded) > 4096:
         raise UsageError("the name of an NBD export has at most 4096 bytes")
     wish = struct.pack(">I", len(encoded)) + encoded + struct.pack(">HH", 1, INFO_BLOCK_SIZE)

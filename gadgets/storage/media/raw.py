@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
-from appliance.errors import MediumError, UsageError
+from appliance.errors import MediumError, NotFound, UsageError
 from gadgets.storage.media.contract import opening, using, whole_blocks
 
 PUNCH_HOLE = 0x01 | 0x02
@@ -60,7 +62,9 @@ def open_raw(path: Path, *, read_only: bool, block_size: int) -> RawMedium:
     """A raw image or block device; its size is the disk's."""
     with opening(path):
         mode = path.stat().st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode) and not stat.S_ISDIR(mode):
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
             raise UsageError(f"{path} is neither a file nor a block device")
         # On a block device O_EXCL means: not while it is mounted (open(2)).
         exclusive = os.O_EXCL if stat.S_ISBLK(mode) and not read_only else 0
@@ -79,9 +83,12 @@ def open_new(path: Path, size: int, *, read_only: bool, block_size: int) -> RawM
     """As `open_raw`; a file that isn't there is made first, `size` bytes long and empty of blocks."""
     whole_blocks(str(path), size, block_size)
     with opening(path):
-        try:
-            with path.open("xb") as file:
+        if not path.parent.exists():
+            raise NotFound(f"there is no folder {path.parent} to make {path.name} in")
+        with suppress(FileExistsError), path.open("xb") as file:
+            try:
                 file.truncate(size)
-        except FileExistsError:
-            pass
+            except OSError:
+                path.unlink()
+                raise
     return open_raw(path, read_only=read_only, block_size=block_size)

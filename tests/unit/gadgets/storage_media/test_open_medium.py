@@ -58,9 +58,32 @@ def test_a_specification_that_makes_no_sense_is_refused_with_what_would(spec: st
         open_medium(spec)
 
 
-def test_a_folder_without_its_word_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"write folder:"):
-        open_medium(str(tmp_path))
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize("over", ["", "overlay+"])
+def test_a_folder_without_its_word_is_refused(tmp_path: Path, over: str, read_only: bool) -> None:
+    with pytest.raises(UsageError, match=r"is a folder; .* write folder:"):
+        open_medium(f"{over}{tmp_path}", read_only=read_only)
+
+
+def test_a_new_file_needs_a_folder_that_is_there(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"there is no folder .*/nowhere to make new\.img in"):
+        open_medium(f"new:{tmp_path}/nowhere/new.img:1M")
+
+
+def test_a_new_file_that_cannot_have_its_size_is_not_left_behind(tmp_path: Path) -> None:
+    with pytest.raises(MediumError, match="too large"):
+        open_medium(f"new:{tmp_path}/new.img:4096P")
+    open_medium(f"new:{tmp_path}/new.img:1M").close()
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800", "x" * 300])
+@pytest.mark.parametrize(
+    "form",
+    ["{}", "new:{}:1M", "folder:{}", "qcow2:{}", "overlay+{}", "nbd://{}/x", "nbd+unix:///x?socket={}"],
+)
+def test_what_nothing_can_be_called_is_refused(form: str, name: str) -> None:
+    with pytest.raises(TwinhubError):
+        open_medium(form.format(name))
 
 
 def test_what_is_neither_file_nor_block_device_is_refused_and_not_waited_for(tmp_path: Path) -> None:
