@@ -167,6 +167,7 @@ def unmap_list(unit: Unit, block: bytes, data: bytes) -> None:
         _check_range(unit, lba, count)
     for lba, count in ranges:
         unit.discard(lba << unit.shift, count << unit.shift)
+    unit.settle()
 
 
 def write_same(size: int) -> Handler:
@@ -181,6 +182,7 @@ def write_same(size: int) -> Handler:
             raise CheckCondition(senses.INVALID_FIELD.at(_COUNT_AT[size]))
         if size == 16 and block[1] & NO_DATA:
             unit.discard(lba << unit.shift, count << unit.shift)
+            unit.settle()
             return None
         return collect(unit, "write_pattern", block, unit.block_size)
 
@@ -195,11 +197,10 @@ def write_pattern(unit: Unit, block: bytes, data: bytes) -> None:
     at, length = lba << unit.shift, count << unit.shift
     if not any(data):
         unit.discard(at, length)
-        return
-    if length > MAX_WRITE_SAME:
+    elif length > MAX_WRITE_SAME:
         raise CheckCondition(senses.INVALID_FIELD.at(_COUNT_AT[size]))
-    pattern = memoryview(data * (PATTERN // len(data)))
-    for start in range(0, length, PATTERN):
-        unit.write(unit.medium_number, at + start, pattern[: length - start])
-    if unit.write_through:
-        unit.flush(unit.medium_number)
+    else:
+        pattern = memoryview(data * (PATTERN // len(data)))
+        for start in range(0, length, PATTERN):
+            unit.write(unit.medium_number, at + start, pattern[: length - start])
+    unit.settle()

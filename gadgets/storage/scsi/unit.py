@@ -159,6 +159,11 @@ class Unit:
         except MediumError:
             raise CheckCondition(senses.WRITE_ERROR) from None
 
+    def settle(self) -> None:
+        """Behind a change that is answered at once: durable first, if the write cache is off."""
+        if self.write_through:
+            self.flush(self.medium_number)
+
     def verify(self, at: int, length: int) -> None:
         """That none of these blocks fails."""
         sound = self._sound(at, length, senses.READ_ERROR)

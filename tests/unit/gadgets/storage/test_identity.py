@@ -164,6 +164,13 @@ def test_a_host_can_switch_the_write_cache_off_and_then_each_write_is_durable() 
     assert mode(subject, 0x08, control=2)[2] == 4
     subject.command(write_10(0, 1), data=bytes(512))
     assert ram(subject).flushes == 2
+    one_block = bytes.fromhex("0016 0010 00000000 0000000000000000 00000001 00000000")
+    assert subject.command("42 00 00 00 00 00 00 00 18 00", data=one_block).status == PASSED
+    assert ram(subject).flushes == 3, "UNMAP"
+    assert subject.command("41 00 00 00 00 00 00 00 01 00", data=bytes(512)).status == PASSED
+    assert ram(subject).flushes == 4, "WRITE SAME of zeros"
+    assert subject.command("93 01" + "00" * 11 + "01 00 00").status == PASSED
+    assert ram(subject).flushes == 5, "WRITE SAME without data"
     subject.reset()
     subject.sense()
     assert mode(subject, 0x08)[2] == 4
