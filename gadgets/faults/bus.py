@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 from appliance.errors import UsageError
 from gadgets.faults.fault import Deed, Fault, Hands, nanoseconds
 from gadgets.usb.device import Device
-from gadgets.usb.inputs import plain_input, read_input
+from gadgets.usb.inputs import plain_input, read_input, rooted
+from gadgets.usb.records import Located
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Give(Deed):
     """A local input, as if the operator gave it: {"eject": true}. What only a class itself can break (a bad
     block, a write-protected disk) is broken so."""
 
-    input: object
+    input: Annotated[object, Located(rooted)]
 
     def check(self, device: Device) -> None:
         read_input(device.inputs, self.input, "give")

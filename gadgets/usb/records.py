@@ -58,9 +58,9 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """In `Annotated`: how a text that may hold a relative path is made independent of the current folder."""
+    """In `Annotated`: how a value that may hold a relative path is made independent of the current folder."""
 
-    locate: Callable[[str, Path], str]
+    locate: Callable[[Any, Path], Any]
 
 
 Byte = Annotated[int, Range(0, 0xFF)]

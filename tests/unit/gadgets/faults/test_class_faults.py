@@ -5,11 +5,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from appliance.errors import UsageError
-from gadgets.definition import Definition, Part
+from gadgets.definition import Definition, Part, parse
 from gadgets.faults.bus import Give
 from gadgets.faults.catalogue import AnyFault
 from gadgets.faults.classes import (
@@ -25,6 +26,7 @@ from gadgets.faults.faulty import Faulty
 from gadgets.hid.keyboard import keyboard
 from gadgets.serial.line import ControlLines, Send
 from gadgets.usb.device import Device
+from gadgets.usb.inputs import read_input
 from gadgets.usb.urb import Status
 from tests.unit.gadgets.host import Host
 
@@ -121,6 +123,36 @@ def test_a_block_goes_bad_after_so_many_transfers(disk: Make) -> None:
     assert host.submit(IN, 13)[0].data[12] == 1
     sense, _ = run(host, SENSE, 18)
     assert sense[2] & 0x0F == 3
+
+
+CHANGED = """
+[[function]]
+kind = "disk"
+luns = [{ medium = "" }]
+[[fault]]
+kind = "give"
+input = { insert = "other.img" }
+at = 1.0
+"""
+
+
+def test_a_path_in_what_a_fault_gives_counts_from_the_file_it_is_in(tmp_path: Path) -> None:
+    (tmp_path / "other.img").write_bytes(bytes(4096))
+    with parse(CHANGED, str(tmp_path / "disk.toml")).build() as gadget:
+        gadget.device.tick(0)
+        gadget.device.tick(1_000_000_000)
+        (disk,) = gadget.functions
+        assert disk.snapshot()["units"][0]["medium"] == str(tmp_path / "other.img")
+
+
+def test_a_path_in_what_an_added_fault_gives_counts_from_the_senders_folder(tmp_path: Path) -> None:
+    (tmp_path / "other.img").write_bytes(bytes(4096))
+    with Definition("disk", functions=(Part("disk", {"luns": [{}]}),)).build() as gadget:
+        given = {"add_fault": {"give": {"insert": "other.img"}, "endpoint": 0}}
+        gadget.device.local(read_input(gadget.device.inputs, given, base=tmp_path))
+        Host(gadget.device)
+        (disk,) = gadget.functions
+        assert disk.snapshot()["units"][0]["medium"] == str(tmp_path / "other.img")
 
 
 NOTIFY, DATA = 0x81, 0x82
