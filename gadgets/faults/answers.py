@@ -10,9 +10,14 @@ def has_data(urb: Urb, done: Completion | None) -> bool:
     return done is not None and urb.is_in and done.status == Status.OK and not done.packets
 
 
+def room_of(urb: Urb) -> int:
+    """Bytes that the host asked for."""
+    return min(urb.length, urb.setup.length) if urb.setup else urb.length
+
+
 def answered(urb: Urb, data: bytes) -> Completion:
     """`urb` ends with `data`, as on a bus: too much is babble, too little may be an error."""
-    room = min(urb.length, urb.setup.length) if urb.setup else urb.length
+    room = room_of(urb)
     status = Status.OK
     if len(data) > room:
         status = Status.OVERFLOW

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from gadgets.faults.answers import answered, has_data, patched
+from gadgets.faults.answers import answered, has_data, patched, room_of
 from gadgets.faults.fault import Fault, Hands, Stage, is_standard_in
+from gadgets.usb.records import Range
 from gadgets.usb.shape import DescriptorType
 from gadgets.usb.urb import Completion, Status, Urb
 
@@ -98,7 +100,7 @@ class LongDescriptor(Fault):
     """
 
     descriptor: DescriptorType = DescriptorType.CONFIGURATION
-    extra: int = 64
+    extra: Annotated[int, Range(0, 0xFFFF)] = 64
 
     stage = Stage.ANSWER
 
@@ -112,8 +114,7 @@ class LongDescriptor(Fault):
             said = int.from_bytes(data[at : at + size], "little")
             longer = min(said + self.extra, (1 << 8 * size) - 1)
             data = data[:at] + longer.to_bytes(size, "little") + data[at + size :]
-        room = min(urb.length, urb.setup.length) if urb.setup else urb.length
-        return answered(urb, data + bytes(min(self.extra, room - len(data))))
+        return answered(urb, data + bytes(min(self.extra, room_of(urb) - len(data))))
 
 
 def asks_for(urb: Urb, descriptor: DescriptorType) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -42,7 +43,7 @@ def replay(recording: Recording, device: Device) -> Report:
     a device of another definition, ProtocolError for a damaged recording."""
     try:
         device.restore(recording.snapshot)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, struct.error) as error:
         raise ProtocolError(f"the recording's snapshot is not of such a device: {error!r}") from None
     digest, inputs, complete = blake2b(digest_size=32), 0, False
     difference = None

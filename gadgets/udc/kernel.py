@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from appliance.errors import Refused
 from gadgets.usb.configuration import AlternateSetting
 from gadgets.usb.function import Function
 from gadgets.usb.numbering import Numbering
+from gadgets.usb.records import Range
 
 Value = str | int | bool | Path | None
 
@@ -182,7 +183,7 @@ class Uvc(KernelFunction):
         *,
         width: int = 640,
         height: int = 360,
-        frames_a_second: int = 15,
+        frames_a_second: Annotated[int, Range(1, 1000)] = 15,
         streaming_maxpacket: int = 1024,
     ) -> None:
         super().__init__()

@@ -55,6 +55,7 @@ def test_a_fault_is_a_table_tagged_by_its_kind(plain: dict[str, Any], fault: obj
         ({"stall": True, "since": 2, "before": 1}, "must be later"),
         ({"stall": True, "endpoint": 300}, "endpoint"),
         ({"throttle": 0}, "at least 1"),
+        ({"long_descriptor": "device", "extra": -1}, "extra: found -1, wanted a whole number from 0"),
         ({"flapping": 0}, "at least 1"),
         ({"stuck_key": "any"}, "no key 'any'"),
         ({"reenumeration": True}, "serial: found true, wanted a text"),

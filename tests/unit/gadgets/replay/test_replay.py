@@ -15,6 +15,7 @@ from gadgets.faults.catalogue import AddFault, AnyFault
 from gadgets.faults.data import Corrupt, Drop
 from gadgets.faults.faulty import Faulty
 from gadgets.hid.keyboard import Press, TypeText, keyboard
+from gadgets.replay.format import preamble
 from gadgets.replay.player import Report, replay
 from gadgets.replay.recorder import Recorder
 from gadgets.replay.recording import Recording
@@ -210,6 +211,14 @@ def test_a_device_of_another_definition_is_refused() -> None:
 def test_a_snapshot_of_another_kind_of_device_is_refused() -> None:
     with pytest.raises(ProtocolError, match="not of such a device"):
         again(record(keyboard(), typing), Faulty(keyboard()))
+
+
+def test_a_snapshot_with_a_damaged_transfer_is_refused() -> None:
+    recording = Recording(record(Faulty(keyboard()), lambda device: None))
+    snapshot = {**recording.snapshot, "flying": [[1, 0x80, 18, b"", b"short", 0, [], 0, 0]]}
+    forged = preamble({"definition": None, "keep": recording.keep, "snapshot": snapshot})
+    with pytest.raises(ProtocolError, match="not of such a device"):
+        again(forged, Faulty(keyboard()))
 
 
 # The recorder

@@ -36,6 +36,11 @@ def test_only_what_is_given_is_written_as_configfs_reads_it() -> None:
     assert Midi(in_ports=2).attributes == {"in_ports": "2", "out_ports": "1"}
 
 
+def test_a_camera_gives_at_least_a_frame_a_second() -> None:
+    with pytest.raises(ConfigError, match="frames_a_second: found 0, wanted a whole number from 1 to 1000"):
+        parse('[[function]]\nkind = "kernel:uvc"\nframes_a_second = 0')
+
+
 def test_over_usbip_they_are_refused_by_name() -> None:
     with pytest.raises(Refused, match=r"kernel:ncm is a function of the kernel .* run the gadget with --udc"):
         Definition("desk", functions=(Part("keyboard"), Part("kernel:ncm"))).build()
