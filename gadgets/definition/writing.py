@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gadgets.definition.model import Definition
+from gadgets.definition.toml import APART
 from gadgets.usb.records import options, to_plain
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
@@ -22,8 +23,7 @@ def to_toml(definition: Definition) -> str:
     about = {
         option.name: plain[option.name]
         for option in options(Definition)
-        if option.name not in ("functions", "faults", "pinned", "folder")
-        and plain[option.name] != defaults[option.name]
+        if option.name not in APART and plain[option.name] != defaults[option.name]
     }
     sections = [("[gadget]", {"name": definition.name, **about})]
     if plain["pinned"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from gadgets.udc.capabilities import SPEEDS
 from gadgets.udc.configfs import OsDescriptors, Tree
 from gadgets.udc.descriptors import Shown
 from gadgets.udc.kernel import KernelFunction
@@ -12,13 +13,7 @@ from gadgets.usb.descriptor_set import DescriptorSet
 from gadgets.usb.strings import ENGLISH_US
 from gadgets.usb.urb import Speed
 
-SPEEDS: Final = {
-    Speed.FULL: "full-speed",
-    Speed.HIGH: "high-speed",
-    Speed.SUPER: "super-speed",
-    Speed.SUPER_PLUS: "super-speed-plus",
-}
-"""As the attribute max_speed has them."""
+NAMES: Final = {speed: name for name, speed in SPEEDS.items()}
 
 
 def tree_of(name: str, device: DescriptorSet, kernel: Sequence[KernelFunction], own: Shown | None) -> Tree:
@@ -48,7 +43,7 @@ def tree_of(name: str, device: DescriptorSet, kernel: Sequence[KernelFunction], 
             "bDeviceClass": f"{about.device_class:#04x}",
             "bDeviceSubClass": f"{about.subclass:#04x}",
             "bDeviceProtocol": f"{about.protocol:#04x}",
-            "max_speed": SPEEDS[device.speed],
+            "max_speed": NAMES[device.speed],
         },
         strings,
         {
