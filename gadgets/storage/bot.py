@@ -146,11 +146,14 @@ class BulkOnly:
 
     def _meet(self, task: DataIn | DataOut, expected: int, host_is_in: bool) -> None:
         """What host and command both want to move."""
-        if task.length > expected or isinstance(task, DataIn) != host_is_in:
+        length = task.length
+        if isinstance(task, DataIn) != host_is_in:
             self._status = PHASE_ERROR
-        if isinstance(task, DataIn) == host_is_in:
-            self._wanted = min(task.length, expected)
-            self._hold(task)
+            return
+        if length > expected:
+            self._status, length = PHASE_ERROR, expected
+        self._wanted = length
+        self._hold(task)
 
     def _hold(self, task: DataIn | DataOut) -> None:
         if isinstance(task, DataIn):

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from appliance.errors import MediumError, NotFound, UsageError
-from gadgets.storage.media.contract import opening, using, whole_blocks
+from gadgets.storage.media.contract import opening, trouble, using, whole_blocks
 
 PUNCH_HOLE = 0x01 | 0x02
 """FALLOC_FL_KEEP_SIZE and FALLOC_FL_PUNCH_HOLE of linux/falloc.h."""
@@ -27,17 +27,21 @@ class RawMedium:
         self.fd, self.name, self.size, self.read_only = fd, name, size, read_only
 
     def read(self, offset: int, length: int) -> bytes:
-        with using(self.name):
+        try:
             data = os.pread(self.fd, length, offset)
+        except OSError as error:
+            raise trouble(self.name, error) from error
         if len(data) != length:
             raise MediumError(f"{self.name} has become shorter than the {self.size} bytes it had when opened")
         return data
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        with using(self.name):
+        try:
             written = os.pwrite(self.fd, data, offset)
             while written < len(data):
                 written += os.pwrite(self.fd, memoryview(data)[written:], offset + written)
+        except OSError as error:
+            raise trouble(self.name, error) from error
 
     def flush(self) -> None:
         with using(self.name):

@@ -28,6 +28,9 @@ class Needs(IntEnum):
     WRITABLE = 3
 
 
+NOTHING, CALM, _, WRITABLE = Needs
+
+
 class MediumEvent(IntEnum):
     """What GET EVENT STATUS NOTIFICATION tells of the medium. MMC-6 §6.7.2.5."""
 
@@ -201,14 +204,14 @@ class Unit:
 
     def admit(self, needs: Needs) -> None:
         """Raises CheckCondition for what stands in the way of a command, first things first."""
-        if needs is Needs.NOTHING:
+        if needs is NOTHING:
             return
         if self.attentions:
             raise CheckCondition(self.attentions.pop(0))
         if self.deferred:
             deferred, self.deferred = self.deferred, None
             raise CheckCondition(deferred)
-        if needs is Needs.CALM:
+        if needs is CALM:
             return
         if self.medium is None:
             raise CheckCondition(senses.NO_MEDIUM)
@@ -216,7 +219,7 @@ class Unit:
             raise CheckCondition(senses.BECOMING_READY)
         if self.stopped:
             raise CheckCondition(senses.STOPPED)
-        if needs is Needs.WRITABLE and self.write_protected:
+        if needs is WRITABLE and self.write_protected:
             raise CheckCondition(senses.WRITE_PROTECTED)
 
     # Written down
