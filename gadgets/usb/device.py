@@ -192,8 +192,7 @@ class GadgetDevice:
         if not self.attached:
             return [Completion(urb.number, Status.NODEV, packets=urb.packets)]
         if urb.endpoint & 0x7F:
-            self._pipes.submit(urb)
-            return self._pipes.take()
+            return self._pipes.submit(urb)
         answer = self._control.request(urb.setup, urb.data) if urb.setup else None
         return [*self._pipes.take(), control_completion(urb, answer)]
 
@@ -242,6 +241,8 @@ class GadgetDevice:
         return min((at for f in self._timed if (at := f.wake_at) is not None), default=None)
 
     def take_events(self) -> list[Told]:
+        if not self._events:
+            return []
         events = list(self._events)
         self._events.clear()
         return events

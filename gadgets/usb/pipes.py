@@ -24,6 +24,8 @@ from gadgets.usb.urb import SHORT_NOT_OK, ZERO_PACKET, Completion, IsoPacket, St
 
 MAX_PARKED = 4096
 """Transfers one endpoint lets wait; more fail with PROTO."""
+OK, REMOTEIO, OVERFLOW = Status.OK, Status.REMOTEIO, Status.OVERFLOW
+ISOCHRONOUS = TransferType.ISOCHRONOUS
 
 
 class Owner(Protocol):
@@ -76,17 +78,21 @@ class Pipes:
         self._open.clear()
         self._done.clear()
 
-    def submit(self, urb: Urb) -> None:
+    def submit(self, urb: Urb) -> list[Completion]:
+        """What completes by it, in order: itself at once, as a rule, without ever being parked."""
         pipe = self._open.get(urb.endpoint)
         if pipe is None or pipe.halted:
             self._end(urb, Status.PIPE)
-        elif pipe.transfer_type is TransferType.ISOCHRONOUS:
+        elif pipe.transfer_type is ISOCHRONOUS:
             self._isochronous(pipe, urb)
         elif len(pipe.parked) >= MAX_PARKED:
             self._end(urb, Status.PROTO)
-        else:
+        elif pipe.parked:
             pipe.parked.append(urb)
             self._run(pipe)
+        elif not self._move(pipe, urb):
+            pipe.parked.append(urb)
+        return self.take()
 
     def unlink(self, number: int) -> bool:
         """True if it was parked; then it is gone and never completes."""
@@ -100,7 +106,9 @@ class Pipes:
     def take(self) -> list[Completion]:
         """Let everything that can move move, and hand out what completed, in order."""
         while self._stirred:
-            self._run(self._stirred.popleft())
+            pipe = self._stirred.popleft()
+            if pipe.parked:
+                self._run(pipe)
         done, self._done = self._done, []
         return done
 
@@ -154,35 +162,40 @@ class Pipes:
         return pipe
 
     def _run(self, pipe: Pipe) -> None:
-        step = self._run_in if pipe.address & 0x80 else self._run_out
-        while pipe.parked and not pipe.halted and step(pipe):
-            pass
+        while pipe.parked and not pipe.halted and self._move(pipe, pipe.parked[0]):
+            pipe.parked.popleft()
         if pipe.halted:
             self._fail(pipe, Status.PIPE)
 
-    def _run_in(self, pipe: Pipe) -> bool:
-        if not pipe.queue:
-            data = pipe.owner.fill(pipe.address, pipe.parked[0].length)
-            if data is None:
+    def _move(self, pipe: Pipe, urb: Urb) -> bool:
+        """The first transfer completes; or not: it has to wait."""
+        if not pipe.address & 0x80:
+            return self._move_out(pipe, urb)
+        length, queue, status = urb.length, pipe.queue, OK
+        if queue:
+            data, status = next_part(pipe, length)
+        else:
+            filled = pipe.owner.fill(pipe.address, length)
+            if filled is None:
                 return False
-            pipe.queue.append(data)
-        urb = pipe.parked.popleft()
-        data, status = next_part(pipe, urb.length)
-        if status == Status.OK and urb.flags & SHORT_NOT_OK and len(data) < urb.length:
-            status = Status.REMOTEIO
+            data = filled
+            if queue or len(data) > length:
+                queue.append(data)
+                data, status = next_part(pipe, length)
+        if urb.flags & SHORT_NOT_OK and status is OK and len(data) < length:
+            status = REMOTEIO
         self._done.append(Completion(urb.number, status, len(data), data))
         return True
 
-    def _run_out(self, pipe: Pipe) -> bool:
-        urb = pipe.parked.popleft()
-        size = len(urb.data)
-        if pipe.owner.out(pipe.address, urb.data):
-            if urb.flags & ZERO_PACKET and size and size % pipe.packet_size == 0:
-                pipe.owner.out(pipe.address, b"")
-            self._done.append(Completion(urb.number, Status.OK, size))
-            return True
-        pipe.parked.appendleft(urb)
-        return False
+    def _move_out(self, pipe: Pipe, urb: Urb) -> bool:
+        data = urb.data
+        size = len(data)
+        if not pipe.owner.out(pipe.address, data):
+            return False
+        if urb.flags & ZERO_PACKET and size and size % pipe.packet_size == 0:
+            pipe.owner.out(pipe.address, b"")
+        self._done.append(Completion(urb.number, OK, size))
+        return True
 
     def _isochronous(self, pipe: Pipe, urb: Urb) -> None:
         """Every packet at once: IN takes a message each (or asks `fill`), OUT gives a call each."""
@@ -211,7 +224,7 @@ class Pipes:
 
     def _packet(self, pipe: Pipe, length: int) -> tuple[bytes, Status]:
         data = pipe.queue.popleft() if pipe.queue else pipe.owner.fill(pipe.address, length) or b""
-        return bytes(data[:length]), Status.OVERFLOW if len(data) > length else Status.OK
+        return bytes(data[:length]), OVERFLOW if len(data) > length else OK
 
     def _fail(self, pipe: Pipe, status: int) -> None:
         while pipe.parked:
@@ -253,12 +266,12 @@ def next_part(pipe: Pipe, length: int) -> tuple[bytes, Status]:
     """
     message = pipe.queue.popleft()
     if len(message) <= length:
-        return bytes(message), Status.OK
+        return bytes(message), OK
     whole, part = divmod(length, pipe.packet_size)
     rest = memoryview(message)[(whole + bool(part)) * pipe.packet_size :]
     if rest:
         pipe.queue.appendleft(rest)
-    return bytes(message[:length]), Status.OVERFLOW if part else Status.OK
+    return bytes(message[:length]), OVERFLOW if part else OK
 
 
 def parked_urbs(address: int, saved: list[list[Any]]) -> Iterator[Urb]:
