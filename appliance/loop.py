@@ -10,6 +10,8 @@ from typing import Final, NoReturn
 IN, OUT, HANGUP = select.EPOLLIN, select.EPOLLOUT, select.EPOLLRDHUP
 BATCH: Final = 8
 """Ready descriptors that are handled between two looks at the timer."""
+LONGEST: Final = 86400.0
+"""Seconds waited at once; epoll_wait(2) counts its milliseconds in an int."""
 
 
 class Ended(Exception):
@@ -52,7 +54,9 @@ class Loop:
     def run(self) -> NoReturn:
         poll, handlers = self.epoll.poll, self.handlers
         while True:
-            wait = -1.0 if self.alarm is None else max((self.due - time.monotonic_ns()) / 1e9, 0)
+            wait = -1.0
+            if self.alarm is not None:
+                wait = min(max((self.due - time.monotonic_ns()) / 1e9, 0), LONGEST)
             for fd, events in poll(wait, BATCH):
                 if handler := handlers.get(fd):
                     handler(events)

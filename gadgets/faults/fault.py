@@ -12,13 +12,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
 
 from appliance.errors import UsageError
 from gadgets.usb.configuration import Configuration
 from gadgets.usb.device import Device
 from gadgets.usb.records import Byte, Word
 from gadgets.usb.urb import Completion, SetupPacket, Urb
+
+FOREVER: Final = 1e9
+"""Seconds, more than 30 years."""
 
 
 class Until(Enum):
@@ -184,7 +187,7 @@ class Deed(Fault):
 
 
 def nanoseconds(seconds: float) -> int:
-    return round(seconds * 1e9)
+    return round(min(seconds, FOREVER) * 1e9)
 
 
 def is_standard_in(setup: SetupPacket | None, request: int) -> bool:

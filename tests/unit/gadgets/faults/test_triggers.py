@@ -71,6 +71,13 @@ def test_one_fault_does_not_disturb_the_chance_of_another() -> None:
     assert lost(device, host, 50) == lost(alone, alone_host, 50)
 
 
+def test_a_time_beyond_all_clocks_is_never() -> None:
+    host, device = faulty(Drop(endpoint=SINK, since=1e300), Disconnect(at=1e308))
+    device.tick(10**18)
+    assert lost(device, host, 3) == []
+    assert device.plugged
+
+
 def test_a_fault_waits_for_its_window_of_time_after_the_attach() -> None:
     host, device = faulty(Drop(endpoint=SINK, since=1.0, before=2.0))
     assert device.wake_at == 0
