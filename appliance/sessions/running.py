@@ -53,6 +53,8 @@ class Running:
         """False: a fault pulled it out, and no host may have it"""
         self.recording: Recording | None = None
         self.acting = False
+        self.wake_at: int | None = None
+        """The device's, when the alarm was set"""
         self.companions: dict[str, list[Companion]] = {}
         try:
             for label, companions in gadget.companions.items():
@@ -76,23 +78,25 @@ class Running:
         self.host = None
         self.act(())
 
-    def take(self, events: Iterable[Urb | Unlink]) -> None:
+    def take(self, sent: Iterable[Urb | Unlink]) -> None:
         """What the client sent, in its order; the answers go out together."""
         assert self.host
         host, device = self.host, self.device
         self.acting = True
         try:
-            for event in events:
-                if isinstance(event, Urb):
-                    host.submitted(event)
-                    host.complete(device.submit(event))
+            for each in sent:
+                if isinstance(each, Urb):
+                    host.submitted(each)
+                    host.complete(device.submit(each))
                 else:
-                    host.unlinked(event, device.unlink(event.number))
-                self.tell()
+                    host.unlinked(each, device.unlink(each.number))
+                if events := device.take_events():
+                    self.tell(events)
         finally:
             self.acting = False
         host.flush()
-        self.arm()
+        if device.wake_at != self.wake_at or not self.plugged:
+            self.arm()
 
     def give(self, function: str, input: object) -> None:
         """A companion's input to its function."""
@@ -129,15 +133,16 @@ class Running:
             return
         self.acting = True
         try:
-            self.tell()
+            self.tell(self.device.take_events())
         finally:
             self.acting = False
         if self.host:
             self.host.flush()
         self.arm()
 
-    def tell(self) -> None:
-        while events := self.device.take_events():
+    def tell(self, events: list[Told]) -> None:
+        """What they make a companion put in tells more."""
+        while events:
             for told in events:
                 companions = self.companions.get(told.function, ())
                 for companion in companions:
@@ -146,9 +151,12 @@ class Running:
                     self.plugged = isinstance(told.event, Plugged)
                 if not (companions and isinstance(told.event, Flow)):
                     self.listen(told)
+            events = self.device.take_events()
 
     def arm(self) -> None:
-        due = self.device.wake_at
+        """One alarm for what is due first. A release that has moved on since is armed when the alarm finds it
+        not due yet."""
+        due = self.wake_at = self.device.wake_at
         if self.host:
             release = self.host.idle_at() if self.plugged else 0
             due = release if due is None else due if release is None else min(due, release)

@@ -21,7 +21,6 @@ from gadgets.usb.urb import Completion, Status, TransferType, Urb
 
 PIECES: Final = 64
 """Sent at once."""
-NOBODYS: Final = (None, 0)
 
 
 class Software:
@@ -33,7 +32,6 @@ class Software:
         self.local = running.local_plain
         self.stream = Stream(spec.devid, running.device.transfer_type)
         self.telemetry = Telemetry()
-        self.began: dict[int, tuple[Urb, int]] = {}
         self.outgoing: deque[bytes | memoryview] = deque()
         self.stalled = False
         self.capture: Capture | None = None
@@ -44,12 +42,9 @@ class Software:
         running.attach(self)
 
     def on_client(self, events: int) -> None:
-        if events & ~OUT:
-            self.receive()
-        else:
+        if events == OUT:
             self.flush()
-
-    def receive(self) -> None:
+            return
         try:
             count = self.client.recv_into(self.stream.space())
         except BlockingIOError:
@@ -58,18 +53,17 @@ class Software:
             raise Ended(f"the client hung up: {error.strerror}") from None
         if not count:
             raise Ended("the client hung up")
-        self.running.take(self.stream.received(count))
+        self.running.take(self.stream.received(count, time.monotonic_ns()))
 
     # The host of the device
 
     def submitted(self, urb: Urb) -> None:
-        self.began[urb.number] = urb, time.monotonic_ns()
         if self.capture:
             self.capture.submit(urb, self.kind(urb))
 
     def unlinked(self, unlink: Unlink, cancelled: bool) -> None:
-        if cancelled and unlink.number in self.began:
-            urb, _ = self.began.pop(unlink.number)
+        if cancelled and unlink.number in self.stream.pending:
+            urb, *_ = self.stream.pending[unlink.number]
             self.telemetry.of(urb.endpoint).unlinked += 1
             if self.capture:
                 self.capture.complete(urb, Completion(urb.number, Status.CONNRESET), self.kind(urb))
@@ -77,11 +71,13 @@ class Software:
             self.outgoing.append(answer)
 
     def complete(self, completions: Iterable[Completion]) -> None:
+        stream = self.stream
         for done in completions:
-            self.outgoing += self.stream.answer(done)
-            urb, began = self.began.pop(done.number, NOBODYS)
-            if urb is None:
+            sent = stream.pending.get(done.number)
+            if sent is None:
                 continue
+            self.outgoing += stream.answer(done)
+            urb, _, began = sent
             now = time.monotonic_ns()
             self.telemetry.of(urb.endpoint).count(now - began, done.status, done.actual_length)
             if done.actual_length:
@@ -94,7 +90,10 @@ class Software:
         outgoing = self.outgoing
         while outgoing:
             try:
-                sent = self.client.sendmsg(islice(outgoing, PIECES))
+                if len(outgoing) == 1:
+                    sent = self.client.send(outgoing[0])
+                else:
+                    sent = self.client.sendmsg(islice(outgoing, PIECES))
             except BlockingIOError:
                 break
             except OSError:
@@ -117,7 +116,7 @@ class Software:
     # The carrier of the session
 
     def stats(self) -> dict[str, Any]:
-        in_flight = Counter(urb.endpoint for urb, _ in self.began.values())
+        in_flight = Counter(urb.endpoint for urb, *_ in self.stream.pending.values())
         return {
             **self.telemetry.report(in_flight),
             "dropped": 0,

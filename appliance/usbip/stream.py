@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import zip_longest
 from mmap import mmap
+from struct import Struct
 
 from appliance.errors import ProtocolError
 from appliance.usbip.wire import (
@@ -53,9 +54,12 @@ ROOM = HEADER_SIZE + MAX_TRANSFER + MAX_ISO_PACKETS * ISO_PACKET.size + CHUNK
 WORTH_A_COPY = 8192
 """Bytes up to which one piece is cheaper to send than two."""
 
+_ANSWER = Struct(">II12x5i8x")
+"""REPLY without its zeros."""
 SUBMIT, UNLINK, RET_SUBMIT = int(Command.SUBMIT), int(Command.UNLINK), int(Command.RET_SUBMIT)
 OVERFLOW, REMOTEIO = int(Status.OVERFLOW), int(Status.REMOTEIO)
 EMPTY = IsoPacket(0, 0, 0, Status.XDEV)
+NOBODYS = (None, 0, 0)
 
 
 class Stream:
@@ -76,13 +80,14 @@ class Stream:
         self._transfer_type = transfer_type
         self._max_in_flight = max_in_flight
         self._max_bytes = max_bytes
-        self._in_flight: dict[int, tuple[Urb, int]] = {}
-        """URB and number_of_packets as sent, by seqnum."""
+        self.pending: dict[int, tuple[Urb, int, int]] = {}
+        """What is not answered yet, oldest first: by seqnum the URB, number_of_packets as sent, when it came."""
         self._bytes = 0
         self._unlinking: dict[int, int] = {}
         """seqnum of the CMD_UNLINK that waits for the completion of this URB."""
         self._buffer = mmap(-1, ROOM)  # costs memory only where bytes have been
         self._view = memoryview(self._buffer)
+        self._chunk = self._view[:CHUNK]
         self._end = 0
         """How many bytes wait there for the rest of theirs."""
         self._wanted = HEADER_SIZE
@@ -91,14 +96,16 @@ class Stream:
     @property
     def in_flight(self) -> tuple[int, ...]:
         """The numbers of the URBs not yet answered, oldest first."""
-        return tuple(self._in_flight)
+        return tuple(self.pending)
 
     def space(self) -> memoryview:
         """Where to receive the client's next bytes: all that is missing of a transfer, or CHUNK."""
+        if not self._end:
+            return self._chunk
         return self._view[self._end : max(self._wanted, self._end + CHUNK)]
 
-    def received(self, count: int) -> list[Urb | Unlink]:
-        """What the `count` bytes that are now in `space` submit and unlink, however they were cut.
+    def received(self, count: int, now: int = 0) -> list[Urb | Unlink]:
+        """What the `count` bytes that are in `space` since `now` submit and unlink, however they were cut.
 
         Every Unlink goes to `unlinked`. ProtocolError: the session is over.
         """
@@ -106,7 +113,7 @@ class Stream:
         if end < self._wanted:
             return []
         events: list[Urb | Unlink] = []
-        data, at = self._buffer, 0
+        data, at, pending = self._buffer, 0, self.pending
         self._wanted = HEADER_SIZE
         while end - at >= HEADER_SIZE:
             command, seqnum, devid, direction, ep, flags, length, start_frame, packets, interval, setup = (
@@ -128,14 +135,17 @@ class Stream:
                     seqnum,
                     endpoint,
                     length,
-                    data[body:iso],
+                    b"" if direction else data[body:iso],
                     None if ep else SetupPacket.parse(setup),
                     flags,
                     unpack_iso(data[iso:stop], length) if stop > iso else (),
                     interval,
                     start_frame,
                 )
-                self._take(urb, packets)
+                if seqnum in pending:
+                    raise ProtocolError(f"the client submits URB {seqnum} while it is in flight")
+                pending[seqnum] = urb, packets, now
+                self._bytes += length
                 events.append(urb)
                 at = stop
             elif command == UNLINK:
@@ -143,6 +153,11 @@ class Stream:
                 at += HEADER_SIZE
             else:
                 raise ProtocolError(f"the client sent URB command {command}, which does not exist")
+        if len(pending) > self._max_in_flight or self._bytes > self._max_bytes:
+            raise ProtocolError(
+                f"the client has {len(pending)} URBs of {self._bytes} bytes in flight; "
+                f"{self._max_in_flight} of {self._max_bytes} bytes are allowed"
+            )
         self._end = rest = end - at
         if at and rest:
             self._view[:rest] = self._view[at:end]
@@ -162,13 +177,14 @@ class Stream:
 
     def answer(self, done: Completion) -> tuple[bytes, ...]:
         """What to send, in pieces, for the URB of this number; nothing if it is not in flight any more."""
-        urb, packets = self._in_flight.pop(done.number, (None, 0))
+        number = done.number
+        urb, packets, _ = self.pending.pop(number, NOBODYS)
         if urb is None:
             return ()
         self._bytes -= urb.length
         status, data = done.status, done.data
         if urb.packets:
-            return self._behind(done.number, (_isochronous(urb, done),))
+            return self._behind(number, (_isochronous(urb, done),))
         if not urb.endpoint & ENDPOINT_IN:
             data = b""
             actual_length = min(done.actual_length, urb.length)
@@ -179,31 +195,22 @@ class Stream:
                 status, data, actual_length = OVERFLOW, data[:room], room
             elif actual_length < room and urb.flags & SHORT_NOT_OK and status == 0:
                 status = REMOTEIO
-        header = REPLY.pack(
-            RET_SUBMIT,
-            urb.number,
-            0,
-            0,
-            0,
-            status,
-            actual_length,
-            done.start_frame,
-            packets,
-            done.error_count,
+        header = _ANSWER.pack(
+            RET_SUBMIT, number, status, actual_length, done.start_frame, packets, done.error_count
         )
         pieces = (header + data,) if len(data) <= WORTH_A_COPY else (header, data)
-        return self._behind(done.number, pieces)
+        return self._behind(number, pieces) if self._unlinking else pieces
 
     def unlinked(self, unlink: Unlink, cancelled: bool) -> bytes:
         """The answer to an Unlink. `cancelled`: the device had the URB and will never complete it.
 
         If it was not cancelled and its completion is still to come here, so is this answer, behind it.
         """
-        urb, _ = self._in_flight.get(unlink.number, (None, 0))
+        urb, *_ = self.pending.get(unlink.number, NOBODYS)
         if urb is None:
             return RetUnlink(unlink.seqnum, 0).pack()
         if cancelled:
-            del self._in_flight[unlink.number]
+            del self.pending[unlink.number]
             self._bytes -= urb.length
             return RetUnlink(unlink.seqnum, Status.CONNRESET).pack()
         if unlink.number in self._unlinking:
@@ -214,7 +221,7 @@ class Stream:
     def abandon(self) -> tuple[int, ...]:
         """The client is gone: the numbers that the device must unlink. Nothing is answered any more."""
         left = self.in_flight
-        self._in_flight.clear()
+        self.pending.clear()
         self._unlinking.clear()
         self._end = self._bytes = 0
         return left
@@ -223,21 +230,10 @@ class Stream:
         """For an endpoint without a descriptor only the count is left to tell what follows the header."""
         return self._transfer_type(endpoint) in (TransferType.ISOCHRONOUS, None)
 
-    def _take(self, urb: Urb, packets: int) -> None:
-        if urb.number in self._in_flight:
-            raise ProtocolError(f"the client submits URB {urb.number} while it is in flight")
-        self._in_flight[urb.number] = urb, packets
-        self._bytes += urb.length
-        if len(self._in_flight) > self._max_in_flight or self._bytes > self._max_bytes:
-            raise ProtocolError(
-                f"the client has {len(self._in_flight)} URBs of {self._bytes} bytes in flight; "
-                f"{self._max_in_flight} of {self._max_bytes} bytes are allowed"
-            )
-
     def _behind(self, number: int, answer: tuple[bytes, ...]) -> tuple[bytes, ...]:
-        if self._unlinking and (seqnum := self._unlinking.pop(number, None)) is not None:
-            return (*answer, RetUnlink(seqnum, 0).pack())
-        return answer
+        """The answer, and that to the unlink of what was answered meanwhile."""
+        seqnum = self._unlinking.pop(number, None)
+        return answer if seqnum is None else (*answer, RetUnlink(seqnum, 0).pack())
 
 
 def _isochronous(urb: Urb, done: Completion) -> bytes:
