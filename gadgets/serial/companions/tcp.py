@@ -42,6 +42,8 @@ class Dial(Connection):
         super().start(reactor, give)
         try:
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        except UnicodeError:
+            raise Unavailable(f"cannot find {self.host}: no host can have that name") from None
         except OSError as error:
             raise Unavailable(f"cannot find {self.host}: {error.strerror}") from None
         self._at = found[0]

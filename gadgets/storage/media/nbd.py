@@ -130,7 +130,7 @@ def open_nbd(url: str, *, read_only: bool, block_size: int) -> NbdMedium:
     name = unquote(parts.path.removeprefix("/"))
     if parts.scheme == "nbd" and host:
         return over_tcp(url, host, port, name, read_only, block_size)
-    if parts.scheme == "nbd+unix" and path:
+    if parts.scheme == "nbd+unix" and path.startswith("/"):
         return over_unix(url, path, name, read_only, block_size)
     raise misspelt(url)
 

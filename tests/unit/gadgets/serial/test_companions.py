@@ -294,9 +294,10 @@ def test_who_does_not_answer_is_no_error(desks: list[Desk]) -> None:
     assert desk.stats["connected"] is False
 
 
-def test_a_host_without_an_address_is_told() -> None:
+@pytest.mark.parametrize("host", ["[::1::]", "x" * 64])
+def test_a_host_without_an_address_is_told(host: str) -> None:
     with pytest.raises(Unavailable, match="cannot find"):
-        Desk("tcp:[::1::]:80")
+        Desk(f"tcp:{host}:80")
 
 
 # A script

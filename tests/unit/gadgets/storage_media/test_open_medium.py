@@ -51,6 +51,7 @@ def test_a_new_file_is_made_sparse_once_and_then_kept(tmp_path: Path) -> None:
         ("nbd://", "write nbd://host:port/export"),
         ("nbd://host:port/", "write nbd://host:port/export"),
         ("nbd+unix:///", r"socket=/path"),
+        ("nbd+unix:///x?socket=here", r"socket=/path"),
     ],
 )
 def test_a_specification_that_makes_no_sense_is_refused_with_what_would(spec: str, said: str) -> None:
