@@ -81,7 +81,7 @@ class Stream:
         self._max_in_flight = max_in_flight
         self._max_bytes = max_bytes
         self.pending: dict[int, tuple[Urb, int, int]] = {}
-        """What is not answered yet, oldest first: by seqnum the URB, number_of_packets as sent, when it came."""
+        """What is not answered yet, by seqnum: the URB, number_of_packets as sent, when it came."""
         self._bytes = 0
         self._unlinking: dict[int, int] = {}
         """seqnum of the CMD_UNLINK that waits for the completion of this URB."""
