@@ -71,7 +71,7 @@ class Software:
             self.outgoing.append(answer)
 
     def complete(self, completions: Iterable[Completion]) -> None:
-        stream = self.stream
+        stream, counters = self.stream, self.telemetry.by_address
         for done in completions:
             sent = stream.pending.get(done.number)
             if sent is None:
@@ -79,7 +79,7 @@ class Software:
             self.outgoing += stream.answer(done)
             urb, _, began = sent
             now = time.monotonic_ns()
-            self.telemetry.of(urb.endpoint).count(now - began, done.status, done.actual_length)
+            counters[urb.endpoint].count(now - began, done.status, done.actual_length)
             if done.actual_length:
                 self.active_at = now
             if self.capture:

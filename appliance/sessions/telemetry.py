@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -77,13 +78,10 @@ class Telemetry:
     """The counters of one session by endpoint address (0x81 = IN 1; control counts as 0x00 and 0x80)."""
 
     def __init__(self, counters: Mapping[int, Counters] | None = None) -> None:
-        self.by_address: dict[int, Counters] = dict(counters or {})
+        self.by_address = defaultdict(Counters, counters or {})
 
     def of(self, address: int) -> Counters:
-        counters = self.by_address.get(address)
-        if counters is None:
-            counters = self.by_address[address] = Counters()
-        return counters
+        return self.by_address[address]
 
     def report(self, in_flight: Mapping[int, int]) -> dict[str, Any]:
         """`in_flight` counts URBs by endpoint address; endpoints that were never used are left out."""
