@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import sha256
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
@@ -94,11 +95,21 @@ def load_file(path: Path) -> ModuleType:
         raise UsageError(f"cannot load {path}")
     module = sys.modules[name] = module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever the user's file does when it is run
+        with running(path):
+            spec.loader.exec_module(module)
+    except UsageError:
         del sys.modules[name]
-        raise UsageError(f"{path}, line {_line(error, path)}: {type(error).__name__}: {error}") from error
+        raise
     return module
+
+
+@contextmanager
+def running(path: Path) -> Iterator[None]:
+    """Whatever the user's file does wrong when it is run is told with its line."""
+    try:
+        yield
+    except Exception as error:
+        raise UsageError(f"{path}, line {_line(error, path)}: {type(error).__name__}: {error}") from error
 
 
 def _line(error: Exception, path: Path) -> int:

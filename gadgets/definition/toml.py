@@ -16,7 +16,7 @@ from typing import Any
 
 from appliance.errors import ConfigError, UsageError
 from appliance.explain import BadKey, did_you_mean, locate, shown
-from gadgets.definition.kinds import class_of, fault_from, load_file
+from gadgets.definition.kinds import class_of, fault_from, load_file, running
 from gadgets.definition.model import Definition, Part, Pinned
 from gadgets.usb.records import read, read_options, to_plain
 
@@ -48,7 +48,8 @@ def load(path: Path | str) -> Definition:
 
 def load_python(path: Path) -> Definition:
     make = getattr(load_file(path), "gadget", None)
-    found = make() if callable(make) else None
+    with running(path):
+        found = make() if callable(make) else None
     if not isinstance(found, Definition):
         raise UsageError(f"{path} must have a function gadget() that returns a Definition")
     return found

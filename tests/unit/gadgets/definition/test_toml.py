@@ -240,3 +240,6 @@ def test_a_few_lines_of_python_are_a_definition_too(tmp_path: Path) -> None:
     file.write_text("gadget = 5")
     with pytest.raises(UsageError, match=r"must have a function gadget\(\)"):
         load(file)
+    file.write_text("def gadget():\n    return Definitoin('desk')\n")
+    with pytest.raises(UsageError, match=r"desk\.py, line 2: NameError: name 'Definitoin'"):
+        load(file)
