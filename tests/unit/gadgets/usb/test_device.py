@@ -53,6 +53,34 @@ def test_a_long_message_goes_on_in_the_next_transfer_but_never_shares_one(host: 
     assert [host.submit(IN, 512)[0].actual_length for _ in range(4)] == [512, 512, 276, 4]
 
 
+class Filling(Bench):
+    """Says `said`, then answers `filled`, to each transfer that finds nothing queued."""
+
+    said, filled = b"", b""
+
+    def fill(self, endpoint: int, length: int) -> bytes:
+        if self.said:
+            self.send(endpoint, self.said)
+        return self.filled
+
+
+def filling(said: bytes, filled: bytes) -> Host:
+    function = Filling()
+    function.said, function.filled = said, filled
+    return Host(compose(IDENTITY, [function]))
+
+
+def test_a_function_may_give_a_message_when_asked_as_long_as_it_likes() -> None:
+    host = filling(b"", b"x" * 600)
+    assert [host.submit(IN, 512)[0].actual_length for _ in range(4)] == [512, 88, 512, 88]
+
+
+@pytest.mark.parametrize("filled", [b"then", b""])
+def test_what_a_function_says_while_asked_goes_before_what_it_gives(filled: bytes) -> None:
+    host = filling(b"first", filled)
+    assert [host.submit(IN, 512)[0].data for _ in range(4)] == [b"first", filled] * 2
+
+
 def test_a_zero_length_message_is_a_zero_length_packet(host: Host) -> None:
     host.device.local(Say(b""))
     assert host.submit(IN, 512) == [Completion(host.number, 0, 0, b"")]
