@@ -20,6 +20,8 @@ class BadKey(Exception):
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown `word`."""
     known = sorted(known)
+    if not known:
+        return "; there are none"
     near = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean '{near[0]}'?" if near else f"; known are {', '.join(known)}"
 

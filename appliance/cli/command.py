@@ -52,8 +52,19 @@ def daemon(args: Namespace) -> DaemonClient:
     file = config_file(args)
     own = load(file).paths.runtime
     places = [own] if file else [own, SYSTEM_RUNTIME]
-    running = (place for place in places if (place / SOCKET_NAME).exists())
+    running = (place for place in places if may_be_there(place / SOCKET_NAME))
     return DaemonClient(next(running, own) / SOCKET_NAME)
+
+
+def may_be_there(path: Path) -> bool:
+    """True where we may not look, too: who connects is told so."""
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def config_file(args: Namespace) -> Path | None:

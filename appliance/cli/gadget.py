@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from appliance.cli.command import Command, add_common, daemon, show, show_line
 from appliance.cli.daemon_client import DaemonClient
-from appliance.cli.gadget_words import event_text, functions_text, gadget_text, ids_of, input_of
+from appliance.cli.gadget_words import event_text, functions_text, gadget_text, ids_of, input_of, to_the_end
 from appliance.cli.sessions import write
 from appliance.cli.text import size, table
 from appliance.errors import TwinhubError, UsageError
@@ -35,10 +35,13 @@ def add(args: Namespace) -> None:
 
 
 def remove(args: Namespace) -> None:
-    client = daemon(args)
-    for name in args.names:
-        client.post("/api/gadgets/remove", {"name": name})
-    show(args, {"removed": args.names}, "".join(f"Gadget {name} is gone.\n" for name in args.names))
+    client, gone = daemon(args), list[str]()
+    try:
+        for name in args.names:
+            client.post("/api/gadgets/remove", {"name": name})
+            gone.append(name)
+    finally:  # before one that could not be removed is told of
+        show(args, {"removed": gone}, "".join(f"Gadget {name} is gone.\n" for name in gone))
 
 
 def list_all(args: Namespace) -> None:
@@ -80,7 +83,7 @@ def send(args: Namespace) -> None:
 
 def events(args: Namespace) -> None:
     with daemon(args).lines("/api/gadgets/events", name=args.name) as told:
-        for event in told:
+        for event in to_the_end(told):
             show_line(args, event, event_text(event))
 
 

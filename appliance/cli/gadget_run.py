@@ -16,12 +16,12 @@ from typing import Any, Final
 
 from appliance.cli.command import config_file, daemon, show_line
 from appliance.cli.daemon_client import DaemonClient
-from appliance.cli.gadget_words import event_text
+from appliance.cli.gadget_words import event_text, to_the_end
 from appliance.config import Config, Paths, Status, load
 from appliance.daemon.hub import Hub
 from appliance.daemon.journal import open_journal
 from appliance.daemon.run import how_to_attach, make_directories, serve
-from appliance.errors import DeviceFailed, NotFound, Unavailable
+from appliance.errors import DeviceFailed, NotFound, NotPermitted, PeerError, Unavailable
 from appliance.exports.gadgets import parse_gadget
 from appliance.kernel.client import NoHelper
 from appliance.usbip.wire import PORT
@@ -36,7 +36,7 @@ def run(args: Namespace, table: Json) -> None:
     client = daemon(args)
     try:
         client.get("/api/status")
-    except Unavailable:
+    except (Unavailable, NotPermitted):
         run_alone(args, table)
     else:
         run_there(args, client, table)
@@ -48,14 +48,16 @@ def run_there(args: Namespace, client: DaemonClient, table: Json) -> None:
     name = made["name"]
     try:
         with client.lines("/api/gadgets/events", name=name) as told:
-            about = {"event": "running", "gadget": name, "listen": client.get("/api/status")["listen"]}
-            say(args, about, f"{name} runs in the daemon, which says how to attach it. Ctrl-C ends it.")
-            for event in told:
+            listen = client.get("/api/status")["listen"]
+            attach = how_to_attach(name, listen[0])
+            about = {"event": "running", "gadget": name, "listen": listen}
+            say(args, about, f"{name} runs in the daemon; attach it with\n  {attach}\nCtrl-C ends it.")
+            for event in to_the_end(told):
                 say(args, event, event_text(event))
     except KeyboardInterrupt:
         pass
     finally:
-        with suppress(NotFound):
+        with suppress(NotFound, Unavailable, PeerError):  # it went before us, or its daemon did
             client.post("/api/gadgets/remove", {"name": name})
 
 
@@ -70,8 +72,9 @@ def run_alone(args: Namespace, table: Json) -> None:
         async def follow(hub: Hub) -> None:
             (name,) = config.gadgets[0].names
             async with hub.gadgets.processes.events(name) as told:
-                attach = how_to_attach(name, config)
-                about = {"event": "running", "gadget": name, "listen": [f"{LOOPBACK}:{port}"]}
+                listening = f"{LOOPBACK}:{port}"
+                attach = how_to_attach(name, listening)
+                about = {"event": "running", "gadget": name, "listen": [listening]}
                 say(args, about, f"{name} runs; attach it with\n  {attach}\nCtrl-C ends it.")
                 async for event in told:
                     await asyncio.to_thread(say, args, event, event_text(event))  # who reads us may be slow

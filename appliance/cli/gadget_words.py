@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from appliance.cli.text import safe
-from appliance.errors import UsageError
+from appliance.errors import PeerError, UsageError
 
 Json = dict[str, Any]
 
@@ -55,6 +55,15 @@ def value_of(text: str, wanted: str) -> Any:
         return text
 
 
+def to_the_end(told: Iterable[Json]) -> Iterator[Json]:
+    """PeerError if the gadget's end is not among the events: then it is the daemon that is gone."""
+    for event in told:
+        yield event
+        if event["event"] == "end":
+            return
+    raise PeerError("the daemon has ended, or was restarted")
+
+
 def event_text(event: Json) -> str:
     """12:00:01  keyboard  leds caps_lock=true."""
     if event["event"] == "end":
@@ -97,13 +106,15 @@ def gadget_text(told: Json) -> str:
 
 
 def facts(stats: Mapping[str, Any]) -> str:
-    return " ".join(f"{key}={value_text(value)}" for key, value in stats.items())
+    return " ".join(f"{key}={value_text(value)}" for key, value in stats.items() if value != "")
 
 
 def input_text(told: Mapping[str, Any]) -> str:
-    """type_text=a text [layout=a text]."""
+    """type_text=a text [layout=a text], or eject[=a whole number]."""
     first, *others = told["fields"] or [None]
-    words = [f"{told['name']}={first['wanted']}" if first else told["name"]]
+    words = [told["name"]]
+    if first:
+        words[0] += f"[={first['wanted']}]" if first["optional"] else f"={first['wanted']}"
     words += (
         f"[{f['name']}={f['wanted']}]" if f["optional"] else f"{f['name']}={f['wanted']}" for f in others
     )

@@ -171,16 +171,18 @@ def announce(config: Config, facade: Facade, status_port: int) -> None:
     listening = ", ".join(facade.listening)
     log.info("USB/IP on %s; metrics on http://%s:%d/metrics", listening, config.status.address, status_port)
     for export in facade.exports():
-        log.info("%s (%s): %s", export["name"], export["description"], how_to_attach(export["name"], config))
+        attach = how_to_attach(export["name"], facade.listening[0])
+        log.info("%s (%s): %s", export["name"], export["description"], attach)
     systemd.notify("READY=1", f"STATUS=USB/IP on {listening}")
 
 
-def how_to_attach(name: str, config: Config) -> str:
-    """What to type on a client of this machine."""
-    host, port = config.listen.addresses[0], config.listen.port
+def how_to_attach(name: str, listening: str) -> str:
+    """What to type on a client of this machine, which listens on "address:port"."""
+    address, _, port = listening.rpartition(":")
+    host = address.strip("[]")
     if ip_address(host).is_unspecified:
         host = socket.gethostname()
-    usbip = "usbip" if port == USBIP_PORT else f"usbip --tcp-port {port}"
+    usbip = "usbip" if int(port) == USBIP_PORT else f"usbip --tcp-port {port}"
     return f"sudo modprobe vhci-hcd && sudo {usbip} attach -r {host} -b {name}"
 
 

@@ -73,8 +73,7 @@ class Gadgets:
         try:
             return self._kept[name]
         except KeyError:
-            hint = did_you_mean(name, self._kept) if self._kept else "; there are none"
-            raise NotFound(f"no gadget {name!r}{hint}") from None
+            raise NotFound(f"no gadget {name!r}{did_you_mean(name, self._kept)}") from None
 
     async def adopt(self, wanted: Mapping[str, Json]) -> None:
         """What an earlier daemon left goes on where it is still wanted as it is; the rest is stopped."""
@@ -202,11 +201,11 @@ class Gadgets:
 
 
 class Follower(GadgetLink):
-    """A connection that hears what the gadget tells; `each` ends with the connection."""
+    """A connection that hears what the gadget tells; the last of `each` is its end, and why."""
 
     def __init__(self, path: Path, sock: socket.socket) -> None:
         super().__init__(path, sock)
-        self.heard: asyncio.Queue[Message | None] = asyncio.Queue()
+        self.heard: asyncio.Queue[Message] = asyncio.Queue()
         self.lost = 0
 
     def hear(self, event: Message) -> None:
@@ -214,12 +213,16 @@ class Follower(GadgetLink):
             self.lost += event["count"]
         elif event["event"] == "told" and self.heard.qsize() >= BACKLOG:
             self.lost += 1
-        elif event["event"] in ("told", "end"):
+        elif event["event"] == "told":
             self.heard.put_nowait(event)
+        else:
+            super().hear(event)
 
     async def each(self) -> AsyncIterator[Message]:
-        self.when_over(lambda _: self.heard.put_nowait(None))
-        while event := await self.heard.get():
+        self.when_over(lambda link: self.heard.put_nowait({"event": "end", "reason": link.reason}))
+        event: Message = {"event": "told"}
+        while event["event"] != "end":
+            event = await self.heard.get()
             yield event
             if self.lost and self.heard.empty():
                 lost, self.lost = self.lost, 0

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.cli.gadget_words import event_text, input_of
-from appliance.errors import UsageError
+from appliance.cli.gadget_words import event_text, input_of, input_text, to_the_end
+from appliance.errors import NotFound, PeerError, UsageError
 from gadgets.definition import Definition, Part
 from gadgets.replay.recorder import Recorder
 from gadgets.usb.device import BusEvent
@@ -66,6 +66,32 @@ def file(tmp_path: Path) -> Path:
 def test_what_people_read(twinhub: Twinhub, appliance: FakeAppliance, words: str, text: str) -> None:
     said = twinhub("gadget", *words.split())
     assert (said.code, said.err, said.out) == (0, "", text)
+
+
+def test_what_is_gone_is_told_though_the_next_one_could_not_be_removed(
+    twinhub: Twinhub, appliance: FakeAppliance
+) -> None:
+    async def remove_gadget(name: str) -> None:
+        if name == "dsk":
+            raise NotFound("no gadget 'dsk'")
+
+    appliance.remove_gadget = remove_gadget  # type: ignore[method-assign]
+    said = twinhub("gadget", "remove", "keyboard", "dsk", "disk")
+    assert (said.code, said.out) == (3, "Gadget keyboard is gone.\n")
+
+
+def test_what_an_input_takes_is_shown_as_it_is_written() -> None:
+    field = {"name": "lun", "wanted": "a whole number", "optional": True}
+    assert input_text({"name": "eject", "fields": [field, field]}) == (
+        "eject[=a whole number] [lun=a whole number]"
+    )
+
+
+def test_events_end_with_the_gadget_or_else_the_daemon_has_ended() -> None:
+    told: list[dict[str, Any]] = [TOLD, {"event": "end", "reason": "it was removed"}]
+    assert list(to_the_end(iter(told))) == told
+    with pytest.raises(PeerError, match="the daemon has ended"):
+        list(to_the_end(told[:1]))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from appliance.cli import gadget_run
+from appliance.cli.daemon_client import DaemonClient
+from appliance.errors import NotPermitted, TwinhubError, Unavailable
 from appliance.usbip.client import import_export
 from tests.unit.cli.conftest import Twinhub
 from tests.unit.sessions.doubles import TIMEOUT
@@ -99,6 +102,34 @@ def test_in_a_running_daemon_the_gadget_is_there_for_that_time(
                 ("keyboard", "config"), ("pointer", "for now"),
             ]  # fmt: skip
         assert [each["name"] for each in json.loads(twinhub("gadget", "list", "--json").out)] == ["keyboard"]
+
+
+@pytest.mark.parametrize("error", [Unavailable("none runs"), NotPermitted("not yours")])
+def test_without_a_daemon_that_one_may_use_it_runs_alone(
+    twinhub: Twinhub, monkeypatch: pytest.MonkeyPatch, error: TwinhubError
+) -> None:
+    def get(client: DaemonClient, path: str, **query: str | None) -> None:
+        raise error
+
+    alone: list[str] = []
+    monkeypatch.setattr(DaemonClient, "get", get)
+    monkeypatch.setattr(gadget_run, "run_alone", lambda args, table: alone.append(table["name"]))
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    assert twinhub("gadget", "run", "keyboard").code == 0
+    assert alone == ["keyboard"]
+
+
+def test_it_says_how_to_attach_and_that_the_daemon_ended_under_it(tmp_path: Path) -> None:
+    with running(tmp_path, "keyboard", "--port", "0") as daemon:
+        command = [*COMMAND, "mouse", "--runtime-dir", str(tmp_path)]
+        second = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert second.stdout
+        assert second.stdout.readline() == "mouse runs in the daemon; attach it with\n"
+        assert f"--tcp-port {daemon.port} attach -r 127.0.0.1 -b mouse" in second.stdout.readline()
+    _, err = second.communicate(timeout=60)
+    assert (second.returncode, err) == (9, "twinhub: the daemon has ended, or was restarted\n")
 
 
 def test_what_cannot_be_run_says_why(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -14,8 +16,9 @@ import pytest
 
 from appliance.api import sites
 from appliance.cli import command
+from appliance.cli.daemon_client import UnixConnection
 from appliance.cli.main import EXIT_CODES, THEMES, main, parser_for
-from appliance.errors import BY_NAME, TwinhubError
+from appliance.errors import BY_NAME, NotPermitted, TwinhubError
 from tests.unit.api.fake import FakeAppliance
 from tests.unit.cli.conftest import Twinhub
 
@@ -109,6 +112,30 @@ def test_the_configuration_says_where_the_daemon_is(
         monkeypatch.setenv("TWINHUB_CONFIG", str(file))
     assert main(["exports", *(["--config", str(file)] if how == "option" else [])]) == 0
     assert "keyboard" in capsys.readouterr().out
+
+
+def test_a_daemon_of_the_system_that_one_may_not_use_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forbidden = tmp_path / "system"
+
+    def stat(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if path.is_relative_to(forbidden):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return os.stat(path, follow_symlinks=follow_symlinks)
+
+    def connect(connection: UnixConnection) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(command, "SYSTEM_RUNTIME", forbidden)
+    monkeypatch.setattr(UnixConnection, "connect", connect)
+    monkeypatch.setattr(Path, "stat", stat)
+    for variable in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path / "own"))
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.delenv("TWINHUB_CONFIG", raising=False)
+    assert main(["exports"]) == NotPermitted.exit_code
+    assert f"{forbidden}/twinhub.sock is not yours to use" in capsys.readouterr().err
 
 
 def test_client_and_server_agree_on_the_name_of_the_socket() -> None:

@@ -159,7 +159,7 @@ async def test_who_is_too_slow_for_what_is_told_is_told_how_much(
     follower.hear({"event": "lost", "count": 3})
     theirs.close()
     assert [(event["event"], event.get("count")) async for event in follower.each()] == [
-        ("told", None), ("told", None), ("lost", 5),
+        ("told", None), ("told", None), ("lost", 5), ("end", None),
     ]  # fmt: skip
 
 
