@@ -16,7 +16,7 @@ SCALE: Final = 1 << 64
 
 def draw(seed: int, stream: str, n: int) -> int:
     """Number `n` of 64 bits. Streams are independent of each other: what one draws moves no other."""
-    return _mix(_mix(_mix(seed & _MASK) + crc32(stream.encode()) * _GAMMA) + n * _GAMMA)
+    return _mix(_mix(_mix(seed & _MASK) + crc32(stream.encode(errors="surrogatepass")) * _GAMMA) + n * _GAMMA)
 
 
 def _mix(x: int) -> int:

@@ -187,7 +187,8 @@ class Deed(Fault):
 
 
 def nanoseconds(seconds: float) -> int:
-    return round(min(seconds, FOREVER) * 1e9)
+    """Not negative; forever at most."""
+    return round(min(max(seconds, 0), FOREVER) * 1e9)
 
 
 def is_standard_in(setup: SetupPacket | None, request: int) -> bool:

@@ -8,7 +8,7 @@ from appliance.errors import UsageError
 from gadgets.faults.bus import Disconnect
 from gadgets.faults.catalogue import AddFault, AnyFault, RemoveFault
 from gadgets.faults.control import NoAnswer, Stall
-from gadgets.faults.data import Corrupt, Delay, Drop, Short
+from gadgets.faults.data import Corrupt, Delay, Drop, Nak, Short
 from gadgets.faults.fault import Until
 from gadgets.faults.faulty import Faulty
 from gadgets.usb.device import BusEvent
@@ -76,6 +76,17 @@ def test_a_time_beyond_all_clocks_is_never() -> None:
     device.tick(10**18)
     assert lost(device, host, 3) == []
     assert device.plugged
+
+
+def test_a_time_before_all_clocks_is_now() -> None:
+    host, device = faulty(Nak(-1e308, endpoint=SINK), Delay(-1e308, endpoint=SOURCE))
+    assert lost(device, host, 3) == []
+    assert data(fetch(host, b"x")) == [b"x"]
+
+
+def test_a_fault_may_have_any_name() -> None:
+    host, device = faulty(Drop(endpoint=SINK, chance=0.5, name="\ud800"))
+    assert len(lost(device, host, 64)) < 64
 
 
 def test_a_fault_waits_for_its_window_of_time_after_the_attach() -> None:
