@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import chain
@@ -161,7 +161,7 @@ def run_arguments(parser: ArgumentParser) -> None:
     what_arguments(parser)
     parser.add_argument(
         "--port",
-        type=int,
+        type=port_number,
         metavar="PORT",
         help="where to serve it without a daemon (default 3240, or a free one)",
     )
@@ -173,6 +173,12 @@ def run_arguments(parser: ArgumentParser) -> None:
         help="as root, present it on this USB device controller (without a name: on the only one) instead of"
         " serving it; each line of standard input is then an input, in the words of `gadget send`",
     )
+
+
+def port_number(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise ArgumentTypeError(f"found {text!r}, wanted a whole number from 0 to 65535")
+    return int(text)
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -102,6 +102,13 @@ def test_json_is_json_everywhere(twinhub: Twinhub, appliance: FakeAppliance, wor
     json.loads(twinhub("gadget", *words.split(), "--json").out)
 
 
+@pytest.mark.parametrize("port", ["65536", "-1", "usb"])
+def test_a_port_that_there_is_not_is_refused(twinhub: Twinhub, port: str) -> None:
+    with pytest.raises(SystemExit) as left:
+        twinhub("gadget", "run", "keyboard", f"--port={port}")
+    assert left.value.code == 2
+
+
 def test_the_catalogue_needs_no_daemon(twinhub: Twinhub) -> None:
     assert "\nkeyboard" in twinhub("gadget", "list", "--catalogue").out
 
