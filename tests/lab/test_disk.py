@@ -128,8 +128,8 @@ def test_a_mounted_disk_is_locked_in_and_a_forced_change_of_the_medium_is_seen(
 
 def test_the_client_ejects_the_medium_and_another_comes_in(server: Machine, client: Machine) -> None:
     node = attach(client, "ejected")
-    # Whoever opens sdX locks the medium in; sgX is the way around.
-    client.run(f"sg_start --eject {client.node('vhci_hcd.0', 'scsi_generic/sg*')}")
+    # Whoever has sdX open locks the medium in, at first kernel and udev, who look for partitions; sgX does not.
+    client.wait_until(f"sg_start --eject {client.node('vhci_hcd.0', 'scsi_generic/sg*')}")
     assert client.run(f"sg_turs {node}", check=False).code == NOT_READY
     send(server, "ejected", "insert=memory:24M")
     client.wait_until(f"sg_turs {node}")

@@ -22,7 +22,7 @@ product = "Everything"
 
 [[function]]
 kind = "keyboard"
-keys_per_second = 40
+keys_per_second = 20
 
 [[function]]
 kind = "mouse"
@@ -52,9 +52,10 @@ EVENT = struct.Struct("16xHHi")
 file = os.open(sys.argv[1], os.O_RDONLY)
 print("reading", flush=True)
 while data := os.read(file, 64 * EVENT.size):
-    for kind, code, value in EVENT.iter_unpack(data):
-        if (kind, code) != (0, 0):
-            print(kind, code, value, flush=True)
+    for event in EVENT.iter_unpack(data):
+        if event[:2] != (0, 0):
+            print(*event)
+    sys.stdout.flush()
 """
 """Prints events but the ends of their packets; SYN_DROPPED would be 0 3 0."""
 SEND = """
