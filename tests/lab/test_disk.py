@@ -128,7 +128,7 @@ def test_a_mounted_disk_is_locked_in_and_a_forced_change_of_the_medium_is_seen(
 
 def test_the_client_ejects_the_medium_and_another_comes_in(server: Machine, client: Machine) -> None:
     node = attach(client, "ejected")
-    # Whoever has sdX open locks the medium in, at first kernel and udev, who look for partitions; sgX does not.
+    # Whoever has sdX open locks the medium in: at first kernel and udev, who look for partitions.
     client.wait_until(f"sg_start --eject {client.node('vhci_hcd.0', 'scsi_generic/sg*')}")
     assert client.run(f"sg_turs {node}", check=False).code == NOT_READY
     send(server, "ejected", "insert=memory:24M")
