@@ -11,7 +11,7 @@ from typing import Final
 
 from tests.lab import Machine
 
-ROUNDS: Final = 4
+ROUNDS: Final = 3
 SECONDS: Final = 3
 WORKLOADS: Final = {
     "seq_read": ("--rw=read --bs=1M", "MB/s"),
