@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from appliance.errors import ConfigError
-from appliance.explain import BadKey, did_you_mean, locate, shown
+from appliance.explain import BadKey, did_you_mean, locate, read_file, shown
 from appliance.exports.gadgets import GADGET_KEYS, GadgetTable, parse_gadget
 from appliance.exports.keys import (
     NETWORKS,
@@ -239,17 +239,7 @@ def load(path: Path | None = None) -> Config:
     if path is None and not default.exists():
         return parse("", str(default))
     path = path or default
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)
-        if len(data) > LARGEST_FILE:
-            raise ConfigError(f"{path} is larger than {LARGEST_FILE >> 20} MiB; is it the right file?")
-        return parse(data.decode(), str(path))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}, line {line}: not UTF-8, which TOML must be") from None
+    return parse(read_file(path, LARGEST_FILE), str(path))
 
 
 def parse(source: str, file: str = "twinhub.toml") -> Config:

@@ -6,6 +6,24 @@ import difflib
 import json
 import re
 from collections.abc import Iterable
+from pathlib import Path
+
+from appliance.errors import ConfigError
+
+
+def read_file(path: Path, largest: int) -> str:
+    """The text of a TOML file of at most `largest` bytes. Raises ConfigError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(largest + 1)
+        if len(data) > largest:
+            raise ConfigError(f"{path} is larger than {largest >> 20} MiB; is it the right file?")
+        return data.decode()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}, line {line}: not UTF-8, which TOML must be") from None
 
 
 class BadKey(Exception):

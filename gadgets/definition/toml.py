@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import ConfigError, UsageError
-from appliance.explain import BadKey, did_you_mean, locate, shown
+from appliance.explain import BadKey, did_you_mean, locate, read_file, shown
 from gadgets.definition.kinds import class_of, fault_from, load_file, running
 from gadgets.definition.model import Definition, Part, Pinned
 from gadgets.usb.records import read, read_options, to_plain
@@ -33,17 +33,7 @@ def load(path: Path | str) -> Definition:
     path = Path(path)
     if path.suffix == ".py":
         return load_python(path)
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)
-        if len(data) > LARGEST_FILE:
-            raise ConfigError(f"{path} is larger than {LARGEST_FILE >> 20} MiB; is it the right file?")
-        return parse(data.decode(), str(path))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}, line {line}: not UTF-8, which TOML must be") from None
+    return parse(read_file(path, LARGEST_FILE), str(path))
 
 
 def load_python(path: Path) -> Definition:

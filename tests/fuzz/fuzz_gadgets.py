@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -56,7 +57,7 @@ def invent_urb(random: Random) -> Urb:
     packets: tuple[IsoPacket, ...] = ()
     length = random.choice((0, 1, 8, 64, 100, 512, 1024))
     if endpoint & 0x7F == 0 or random.random() < 0.5:
-        setup = invent_setup(random)
+        setup = invent_setup(random, SETUPS)
         endpoint = setup.request_type & 0x80
         length = setup.length if random.random() < 0.9 else length
     elif random.random() < 0.3:
@@ -66,8 +67,17 @@ def invent_urb(random: Random) -> Urb:
     return Urb(0, endpoint, length if endpoint & 0x80 else len(data), data, setup, flags, packets)
 
 
-def invent_setup(random: Random) -> SetupPacket:
-    data = bytearray(random.choice(SETUPS))
+def invent_control(random: Random, setups: Sequence[bytes], stages: Sequence[bytes]) -> Urb:
+    """A request much like one of `setups`; its data stage, if OUT, begins like one of `stages`."""
+    setup = invent_setup(random, setups)
+    if setup.request_type & 0x80:
+        return Urb(0, 0x80, setup.length, setup=setup)
+    stage = random.choice(stages).ljust(setup.length, b"\3")[: setup.length]
+    return Urb(0, 0, setup.length, stage, setup)
+
+
+def invent_setup(random: Random, setups: Sequence[bytes]) -> SetupPacket:
+    data = bytearray(random.choice(setups))
     if random.random() < 0.3:
         random.choice((flip, number))(random, data)
     return SetupPacket(*struct.unpack("<BBHHH", data[:8].ljust(8, b"\0")))

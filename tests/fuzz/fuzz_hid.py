@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -22,10 +21,10 @@ from gadgets.hid.mouse import Mouse, Move, Scroll
 from gadgets.hid.tablet import MoveTo, PointAt, Tablet
 from gadgets.usb.compose import Identity, compose
 from gadgets.usb.device import BusEvent, GadgetDevice
-from gadgets.usb.urb import Completion, SetupPacket, Urb
-from tests.fuzz.fuzz_gadgets import CONFIGURE, finish
+from gadgets.usb.urb import Completion, Urb
+from tests.fuzz.fuzz_gadgets import CONFIGURE, finish, invent_control
 from tests.fuzz.harness import parser
-from tests.fuzz.mutation import flip, invent, number
+from tests.fuzz.mutation import invent
 
 KINDS = (Keyboard, Mouse, Tablet, Gamepad, MediaKeys, Fido)
 DESCRIPTORS = tuple(kind.report_descriptor for kind in KINDS)
@@ -113,7 +112,7 @@ def invent_script(random: Random) -> Script:
     for _ in range(random.randrange(12)):
         match random.random():
             case chance if chance < 0.3:
-                steps.append(invent_control(random))
+                steps.append(invent_control(random, SETUPS, PACKETS))
             case chance if chance < 0.55:
                 data = invent(random, (*PACKETS, b"\2a"))
                 steps.append(Urb(0, 0x01, len(data), data))
@@ -126,17 +125,6 @@ def invent_script(random: Random) -> Script:
             case _:
                 steps.append(random.choice((0, 60, 600)))
     return Script(device, steps)
-
-
-def invent_control(random: Random) -> Urb:
-    data = bytearray(random.choice(SETUPS))
-    if random.random() < 0.3:
-        random.choice((flip, number))(random, data)
-    setup = SetupPacket(*struct.unpack("<BBHHH", data[:8].ljust(8, b"\0")))
-    if setup.request_type & 0x80:
-        return Urb(0, 0x80, setup.length, setup=setup)
-    stage = random.choice(PACKETS).ljust(setup.length, b"\3")[: setup.length]
-    return Urb(0, 0, setup.length, stage, setup)
 
 
 def play(random: Random, script: Script) -> None:

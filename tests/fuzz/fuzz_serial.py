@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import tomllib
 from dataclasses import dataclass
 from random import Random
@@ -28,10 +27,10 @@ from gadgets.testdevice.sourcesink import SourceSink
 from gadgets.usb.compose import Identity, compose
 from gadgets.usb.device import BusEvent, GadgetDevice
 from gadgets.usb.records import from_plain
-from gadgets.usb.urb import SHORT_NOT_OK, ZERO_PACKET, Completion, IsoPacket, SetupPacket, Urb
-from tests.fuzz.fuzz_gadgets import CONFIGURE, finish
+from gadgets.usb.urb import SHORT_NOT_OK, ZERO_PACKET, Completion, IsoPacket, Urb
+from tests.fuzz.fuzz_gadgets import CONFIGURE, finish, invent_control
 from tests.fuzz.harness import parser
-from tests.fuzz.mutation import flip, invent, number
+from tests.fuzz.mutation import invent
 
 NEWS = Identity(0x1209, 1, product="Fuzzed")
 SERIAL_INPUTS = (
@@ -80,7 +79,7 @@ def invent_script(random: Random) -> Script:
     for _ in range(random.randrange(12)):
         match random.random():
             case chance if chance < 0.25:
-                steps.append(invent_control(random))
+                steps.append(invent_control(random, SETUPS, CODINGS))
             case chance if chance < 0.75:
                 steps.append(invent_transfer(random))
             case chance if chance < 0.8:
@@ -90,17 +89,6 @@ def invent_script(random: Random) -> Script:
             case _:
                 steps.append(random.randrange(8))
     return Script(device, steps)
-
-
-def invent_control(random: Random) -> Urb:
-    data = bytearray(random.choice(SETUPS))
-    if random.random() < 0.3:
-        random.choice((flip, number))(random, data)
-    setup = SetupPacket(*struct.unpack("<BBHHH", data[:8].ljust(8, b"\0")))
-    if setup.request_type & 0x80:
-        return Urb(0, 0x80, setup.length, setup=setup)
-    stage = random.choice(CODINGS).ljust(setup.length, b"\3")[: setup.length]
-    return Urb(0, 0, setup.length, stage, setup)
 
 
 def invent_transfer(random: Random) -> Urb:
