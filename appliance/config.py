@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 
 from appliance.errors import ConfigError
 from appliance.explain import BadKey, did_you_mean, locate, read_file, shown
-from appliance.exports.gadgets import GADGET_KEYS, GadgetTable, parse_gadget
+from appliance.exports.gadgets import GADGET_HELP, GADGET_KEYS, GadgetTable, parse_gadget
 from appliance.exports.keys import (
     NETWORKS,
     Key,
@@ -35,7 +35,15 @@ from appliance.exports.keys import (
     whole,
 )
 from appliance.exports.rules import ExportOptions, Rule
-from appliance.exports.words import LONGEST_IDLE, RULE_KEYS, parse_rule
+from appliance.exports.words import LONGEST_IDLE, RULE_KEYS, SHARE_HELP, parse_rule
+from appliance.pair.settings import (
+    GROUP_HELP,
+    GROUP_KEYS,
+    PAIR_KEYS,
+    GroupTable,
+    PairTable,
+    parse_group,
+)
 
 T = TypeVar("T")
 
@@ -88,10 +96,13 @@ class Config:
     sessions: ExportOptions
     """What a rule does not say."""
     log: Log
+    pair: PairTable
     gadgets: tuple[GadgetTable, ...]
     """The software devices to serve."""
     rules: tuple[Rule, ...]
     """In the order of the file."""
+    groups: tuple[GroupTable, ...]
+    """What moves between the two appliances of a pair."""
 
 
 @dataclass(frozen=True)
@@ -229,8 +240,12 @@ SECTIONS: dict[str, Section] = {
         Key("format", choice("text", "json"), "text",
             "`json`: one object a line."),
     ), lambda value: Log(**value)),
+    "pair": Section("The other appliance, once `twinhub pair` has made the two one system.", PAIR_KEYS,
+        lambda value: PairTable(**value)),
 }  # fmt: skip
-SHARE, GADGET = "share", "gadget"
+SHARE, GADGET, GROUP = "share", "gadget", "group"
+THINGS = {SHARE: "rule", GADGET: "gadget", GROUP: "group"}
+"""What there may be several of, and what one of them is."""
 
 
 def load(path: Path | None = None) -> Config:
@@ -284,21 +299,27 @@ def parse(source: str, file: str = "twinhub.toml") -> Config:
         named.update(made.names)
         return made
 
+    groups: list[GroupTable] = []
+
+    def group(nth: int, table: dict[str, Any]) -> GroupTable:
+        groups.append(parse_group(table, groups))
+        return groups[-1]
+
     return Config(
         rules=each(SHARE, lambda nth, table: parse_rule(f"config-{nth + 1}", table, values["sessions"])),
         gadgets=each(GADGET, gadget),
+        groups=each(GROUP, group),
         **values,
     )
 
 
 def misplaced(name: str, found: object) -> str | None:
     """What is wrong with `name = found` at the top of the file."""
-    if name in (SHARE, GADGET):
+    if thing := THINGS.get(name):
         tables = isinstance(found, list) and all(isinstance(table, dict) for table in found)
-        thing = "rule" if name == SHARE else "gadget"
         return None if tables else f"found {shown(found)}, wanted [[{name}]] above each {thing}"
     if name not in SECTIONS:
-        return f"unknown section{did_you_mean(name, (*SECTIONS, SHARE, GADGET))}"
+        return f"unknown section{did_you_mean(name, (*SECTIONS, *THINGS))}"
     return None if isinstance(found, dict) else f"found {shown(found)}, wanted the section [{name}]"
 
 
@@ -309,6 +330,7 @@ def markdown() -> str:
         parts.append(f"## [{name}]\n\n{section.help}\n\n{rows(section.keys)}")
     parts.append(f"## [[share]]\n\n{SHARE_HELP}\n\n{rows(RULE_KEYS)}")
     parts.append(f"## [[gadget]]\n\n{GADGET_HELP}\n\n{rows(GADGET_KEYS)}")
+    parts.append(f"## [[group]]\n\n{GROUP_HELP}\n\n{rows(GROUP_KEYS)}")
     return "\n".join(parts)
 
 
@@ -350,27 +372,6 @@ idle = 3600
 This listens for one network, shares one serial adapter with one machine of it, and everything else behind hub
 1-1, except keyboards and mice, with all of it.
 """
-
-SHARE_HELP = """A rule: which devices are shared, and how. `twinhub suggest` prints the one for a device.
-
-- All conditions that a rule has (`busid` to `any`, at least one) must hold.
-- The first rule that matches decides: rules made by `twinhub share` from the newest to the oldest, then those
-  of this file from top to bottom.
-- Hubs are never shared, nor are devices that this machine itself imports over USB/IP. What is built into the
-  machine is shared only by a rule with `busid`, `device`, `serial` or `identity`.
-- Bus numbers (the 1 of 1-1.2) may change with a reboot on machines with several USB controllers; an identity
-  does not.
-- Clients ask for an export by its name, or by the kernel's busid of the device."""
-
-GADGET_HELP = """Software devices to serve; they need no USB hardware and no root. Each runs in a process
-of its own from the daemon's start on; one whose definition has changed is started anew with the daemon.
-Others can be added and removed while the daemon runs: `twinhub gadget add`.
-
-```toml
-[[gadget]]
-definition = "keyboard"
-count = 2
-```"""
 
 
 if __name__ == "__main__":

@@ -64,6 +64,16 @@ GADGET_KEYS = (
     *POLICY_KEYS,
 )  # fmt: skip
 
+GADGET_HELP = """Software devices to serve; they need no USB hardware and no root. Each runs in a process
+of its own from the daemon's start on; one whose definition has changed is started anew with the daemon.
+Others can be added and removed while the daemon runs: `twinhub gadget add`.
+
+```toml
+[[gadget]]
+definition = "keyboard"
+count = 2
+```"""
+
 
 def parse_gadget(
     table: Mapping[str, Any], defaults: ExportOptions = DEFAULTS, base: Path = Path()

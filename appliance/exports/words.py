@@ -100,6 +100,17 @@ RULE_KEYS = (
         "as [sessions]"),
 )  # fmt: skip
 
+SHARE_HELP = """A rule: which devices are shared, and how. `twinhub suggest` prints the one for a device.
+
+- All conditions that a rule has (`busid` to `any`, at least one) must hold.
+- The first rule that matches decides: rules made by `twinhub share` from the newest to the oldest, then those
+  of this file from top to bottom.
+- Hubs are never shared, nor are devices that this machine itself imports over USB/IP. What is built into the
+  machine is shared only by a rule with `busid`, `device`, `serial` or `identity`.
+- Bus numbers (the 1 of 1-1.2) may change with a reboot on machines with several USB controllers; an identity
+  does not.
+- Clients ask for an export by its name, or by the kernel's busid of the device."""
+
 
 def parse_rule(id: str, table: Mapping[str, Any], defaults: ExportOptions = DEFAULTS) -> Rule:
     """The rule that `table` writes; BadKey for what is wrong in it. `defaults`: those of [sessions]."""

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from ipaddress import ip_network
+from ipaddress import ip_interface, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from appliance.exports.gadgets import GADGET_KEYS
 from appliance.exports.keys import toml
 from appliance.exports.rules import ExportOptions
 from appliance.exports.words import RULE_KEYS
+from appliance.pair.settings import GROUP_KEYS, vrid_of
 from gadgets import definition
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +41,8 @@ def test_an_empty_file_is_safe_and_complete() -> None:
     assert (made.listen.addresses, made.listen.port, made.listen.allow) == (("127.0.0.1", "::1"), 3240, ())
     assert (made.status.address, made.status.port) == ("127.0.0.1", 3241)
     assert made.sessions == ExportOptions("relayed", (), "same-host", None)
-    assert (made.gadgets, made.rules) == ((), ())
+    assert (made.gadgets, made.rules, made.groups) == ((), (), ())
+    assert (made.pair.listen, made.pair.port) == ((), 3242)
 
 
 def test_every_section_is_read() -> None:
@@ -65,6 +67,25 @@ def test_every_section_is_read() -> None:
         [log]
         level = "debug"
         format = "json"
+        [pair]
+        listen = ["192.168.7.2"]
+        stall = 1
+        [[group]]
+        name = "bench"
+        hub = "1-1"
+        address = "192.168.7.100/24"
+        interface = "eth0"
+        selector = "witness:192.168.7.9:3243"
+        advert = 0.05
+        [[group]]
+        name = "keys"
+        exports = ["keyboard", "keyboard-2"]
+        address = "2001:db8::9/64"
+        interface = "eth0.7"
+        selector = "command:/usr/local/bin/select"
+        vrid = 7
+        takeover = "replug"
+        preempt = true
         [[gadget]]
         definition = "keyboard"
         count = 3
@@ -86,6 +107,14 @@ def test_every_section_is_read() -> None:
         (("keyboard", "keyboard-2", "keyboard-3"), "keyboard", "never", 60.0),
         (("kiosk",), Path.cwd() / "kiosk.toml", "anyone", None),
     ]
+    assert (made.pair.listen, made.pair.stall) == (("192.168.7.2",), 1.0)
+    bench, keys = made.groups
+    assert (bench.name, bench.hub, bench.exports, bench.vrid) == ("bench", "1-1", (), vrid_of("bench"))
+    assert (bench.address, bench.interface) == (ip_interface("192.168.7.100/24"), "eth0")
+    assert (bench.priority, bench.preempt, bench.advert, bench.takeover) == (100, False, 0.05, "auto")
+    assert (bench.lost, bench.back, bench.targets, bench.errors) == (5, 10, (), 0)
+    assert (keys.exports, keys.hub, keys.vrid) == (("keyboard", "keyboard-2"), None, 7)
+    assert (keys.preempt, keys.takeover) == (True, "replug")
     assert [(r.id, r.options.mode, r.options.idle_seconds) for r in made.rules] == [
         ("config-1", "direct", 60.0),
         ("config-2", "relayed", 60.0),
@@ -185,10 +214,16 @@ def test_any_text_is_a_configuration_or_a_config_error(source: str) -> None:
     judged(source)
 
 
-NAMES = [*SECTIONS, "share", "gadget", *{key.name for section in SECTIONS.values() for key in section.keys}]
-WORDS = st.sampled_from([*NAMES, *(key.name for key in (*RULE_KEYS, *GADGET_KEYS))]) | st.from_regex(
-    "[a-z]{1,4}", fullmatch=True
-)
+NAMES = [
+    *SECTIONS,
+    "share",
+    "gadget",
+    "group",
+    *{key.name for section in SECTIONS.values() for key in section.keys},
+]
+WORDS = st.sampled_from(
+    [*NAMES, *(key.name for key in (*RULE_KEYS, *GADGET_KEYS, *GROUP_KEYS))]
+) | st.from_regex("[a-z]{1,4}", fullmatch=True)
 VALUES = st.sampled_from([
     '"127.0.0.1"', '["::"]', '["10.0.0.0/8"]', "true", "0", "-1", "3240", "1e400", "nan", '"1-1"', "[]", "{}",
     '""', '"relayed"', '"direct"', '"/run/x"', "[[1]]", "{ any = true }", "[{ any = true }]", "1979-05-27",
@@ -196,7 +231,7 @@ VALUES = st.sampled_from([
 LINES = st.one_of(
     WORDS.map("[{}]".format),
     WORDS.map("[[{}]]".format),
-    st.sampled_from(("[[share]]", "[[gadget]]")),
+    st.sampled_from(("[[share]]", "[[gadget]]", "[[group]]")),
     st.tuples(WORDS, VALUES).map("{0[0]} = {0[1]}".format),
     st.tuples(WORDS, WORDS, VALUES).map("{0[0]}.{0[1]} = {0[2]}".format),
 )
@@ -281,7 +316,12 @@ def test_the_page_is_printed_on_demand() -> None:
 
 def test_every_key_is_on_the_page_with_a_sentence() -> None:
     page = PAGE.read_text()
-    for key in (*(key for section in SECTIONS.values() for key in section.keys), *RULE_KEYS, *GADGET_KEYS):
+    for key in (
+        *(key for section in SECTIONS.values() for key in section.keys),
+        *RULE_KEYS,
+        *GADGET_KEYS,
+        *GROUP_KEYS,
+    ):
         assert f"| `{key.name}` | {key.kind.wanted} | " in page
         assert key.help.endswith(".")
         assert "|" not in key.kind.wanted + key.help + key.default_text

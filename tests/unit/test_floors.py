@@ -32,6 +32,7 @@ FLOORS: dict[str, int] = {
     "appliance.exports": 3,
     "appliance.sessions": 4,
     "appliance.testing": 5,
+    "appliance.pair": 5,
     "appliance.api": 6,
     "appliance.config": 7,
     "appliance.daemon": 7,
