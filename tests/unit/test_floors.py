@@ -30,6 +30,7 @@ FLOORS: dict[str, int] = {
     "appliance.inventory": 2,
     "appliance.kernel": 2,
     "appliance.exports": 3,
+    "appliance.security": 3,
     "appliance.sessions": 4,
     "appliance.testing": 5,
     "appliance.pair": 5,

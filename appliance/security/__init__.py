@@ -1,0 +1,1 @@
+"""Who this appliance is, whom it trusts, and the TLS between the two."""
