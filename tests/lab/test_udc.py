@@ -12,16 +12,11 @@ import pytest
 from tests.lab import Lab, Machine
 from tests.lab.process import Process
 from tests.lab.test_usbtest import BULK, CHAPTER_9, RUNNER, Case
+from tests.lab.twinhub import Twinhub
 
 INTERRUPTED = 130
 CONFIGFS = "/sys/kernel/config/usb_gadget"
 UDC, VUDC = "dummy_udc.0", "usbip-vudc.0"
-SERVE = """
-import sys
-from gadgets.definition import load
-from tests.lab.serve_gadgets import serve
-serve(**{name: load(f"/root/{name}.toml").build().bare for name in sys.argv[1:]})
-"""
 
 KEYBOARD = """
 [gadget]
@@ -123,13 +118,13 @@ def machine(lab: Lab) -> Iterator[Machine]:
 @pytest.fixture(scope="module")
 def over_usbip(machine: Machine) -> dict[str, str]:
     """What `lsusb -v` says of each gadget over USB/IP."""
-    machine.start("server", ["python", "-c", SERVE, *IDS])
-    machine.wait_for_port(3240, timeout=60)
+    gadgets = (f'[[gadget]]\nname = "{name}"\ndefinition = "/root/{name}.toml"\n' for name in IDS)
+    twinhub = Twinhub(machine, "".join(gadgets)).start()
     found = {}
     for name, ids in IDS.items():
-        machine.run(f"usbip attach -r 127.0.0.1 -b {name}")
+        machine.wait_until(f"usbip attach -r {machine.name} -b {name}")
         found[name] = told(machine, ids)
-    machine.kill("server")
+    twinhub.stop()
     machine.wait_until("! lsusb | grep -E '1209|0525'")
     return found
 
