@@ -12,7 +12,8 @@ their messages come, and no clock but that of the lease matters.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from enum import Enum
+from typing import Final, TypeGuard
 
 from appliance import errors
 from appliance.pair.model import NodeId, Standing
@@ -62,3 +63,48 @@ class Register:
     def _owned(self, node: NodeId, epoch: int) -> None:
         if (node, epoch) != (self.standing.owner, self.standing.epoch):
             raise Refused(self.standing)
+
+
+class Op(Enum):
+    LOOK = "look"
+    CLAIM = "claim"
+    RENEW = "renew"
+    RELEASE = "release"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an appliance asks of a selector that is elsewhere."""
+
+    op: Op
+    node: NodeId = ""
+    epoch: int = 0
+    heir: NodeId | None = None
+
+
+def apply(register: Register, request: Request, now: float, lease: float) -> Register:
+    """The register after `request`. Raises Refused."""
+    node, epoch = request.node, request.epoch
+    match request.op:
+        case Op.LOOK:
+            return register
+        case Op.CLAIM:
+            return register.claim(node, epoch, request.heir, now, lease)
+        case Op.RENEW:
+            return register.renew(node, epoch, now, lease)
+        case Op.RELEASE:
+            return register.release(node, epoch)
+
+
+LARGEST_EPOCH: Final = 2**63 - 1
+LONGEST_NODE: Final = 32
+"""Bytes of a node's id."""
+
+
+def is_node(found: object) -> TypeGuard[NodeId]:
+    """Whether selectors can keep this as the id of a node."""
+    return isinstance(found, str) and found.isprintable() and 0 < len(found.encode()) <= LONGEST_NODE
+
+
+def is_epoch(found: object) -> TypeGuard[int]:
+    return isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= LARGEST_EPOCH
