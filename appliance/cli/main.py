@@ -46,6 +46,9 @@ THEMES: Final[dict[str, dict[str, str]]] = {
         "status": "how the appliance is",
         "check-config": "check a configuration file",
     },
+    "witness": {
+        "witness": "run a witness, which says which of two appliances owns a group",
+    },
     "doctor": {
         "doctor": "find out what is missing on this machine, and what to do",
     },

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from importlib import import_module
+from typing import Protocol, cast
 
 from appliance.pair.model import NodeId, Standing
 from appliance.pair.selector.register import Refused
+from appliance.pair.selector.spec import KINDS, parse_spec
 
-__all__ = ["Refused", "Selector"]
+__all__ = ["Refused", "Selector", "open_selector"]
 
 
 class Selector(Protocol):
@@ -45,3 +47,13 @@ class Selector(Protocol):
 
     async def close(self) -> None:
         """Lets go of the way to the selector, and of nothing else: the owner stays owner."""
+
+
+def open_selector(spec: str, group: str = "default") -> Selector:
+    """The selector that `spec` writes (docs/selectors.md), for `group` where it holds several. UsageError.
+
+    Nothing is asked of it yet: whether it is there, its first answer shows.
+    """
+    parsed = parse_spec(spec, group)
+    module = import_module(f"appliance.pair.selector.{KINDS[parsed.kind].module}")
+    return cast(Selector, module.open_spec(parsed))

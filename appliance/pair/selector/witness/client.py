@@ -12,10 +12,16 @@ from appliance.errors import PeerError, Timeout, Unavailable
 from appliance.pair.model import Standing
 from appliance.pair.selector.asking import Asking
 from appliance.pair.selector.register import Refused, Request
+from appliance.pair.selector.spec import Spec, host_and_port
 from appliance.pair.selector.witness import wire
 
 ANSWER_SECONDS: Final = 1.0
 """For connecting and for each answer; a takeover waits no longer for a witness that is away."""
+
+
+def open_spec(spec: Spec) -> WitnessSelector:
+    host, port = host_and_port(spec.place, wire.PORT)
+    return WitnessSelector(host, port, spec.group, spec.key())
 
 
 class WitnessSelector(Asking):

@@ -7,11 +7,12 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from appliance.errors import Busy, PeerError, TwinhubError
+from appliance.errors import Busy, PeerError, TwinhubError, Unavailable
 from appliance.pair.selector.register import FREE, Op, Refused, Register, Request, apply
 from appliance.pair.selector.witness import store, wire
 
@@ -133,6 +134,21 @@ class Server:
                 message = asked.open(await reader.readuntil(b"\n"))
         finally:
             self._friends -= 1
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Listening sockets on every address of `host`. Raises Unavailable."""
+    with ExitStack() as made:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            listeners = [
+                made.enter_context(socket.create_server(address[:2], family=family))
+                for family, *_, address in found
+            ]
+        except (OSError, UnicodeError) as error:
+            raise Unavailable(f"cannot listen on {host} port {port}: {error}") from error
+        made.pop_all()
+    return listeners
 
 
 def boottime() -> float:
