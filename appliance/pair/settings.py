@@ -26,6 +26,7 @@ from appliance.exports.keys import (
     whole,
 )
 from appliance.exports.words import shaped
+from appliance.pair.model import MS, Group, NodeId, Timers
 
 Interface = IPv4Interface | IPv6Interface
 
@@ -33,6 +34,7 @@ SELECTORS = ("witness", "arbiter", "gpio", "flexconnect", "portpower", "command"
 """What a selector's text may begin with."""
 LONGEST_SELECTOR = 255
 HIGHEST_VRID = 255
+INTERFACE = r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class GroupTable:
     interface: str
     priority: int
     preempt: bool
+    preempt_after: float
+    serve_stale: bool
     selector: str
     takeover: Literal["auto", "hide", "replug"]
     lease: float
@@ -117,7 +121,7 @@ GROUP_KEYS = (
         " us. It may differ on the other one."),
     Key("address", Kind('an address with its network, such as "192.168.7.100/24"', _address), None,
         "The virtual address: clients attach to it, and it is where the master is."),
-    Key("interface", shaped(r"[^\s/:\\\"'{}!#@$~]{1,15}", 'the name of a network interface such as "eth0"'),
+    Key("interface", shaped(INTERFACE, 'the name of a network interface such as "eth0"'),
         None,
         "The network interface that gets it."),
     Key("selector", Kind('a selector such as "witness:10.0.0.9:3243", "arbiter:/dev/ttyACM0",'
@@ -127,13 +131,19 @@ GROUP_KEYS = (
         "The higher of the two becomes master where nobody is. Give two groups opposite priorities and each"
         " appliance carries one."),
     Key("preempt", SWITCH, False,
-        "Whether the appliance with the higher priority takes the group back when it has returned, after"
-        " `hold_down`; else the other one keeps it."),
+        "Whether the appliance with the higher priority takes the group back when it has returned; else the"
+        " other one keeps it."),
+    Key("preempt_after", seconds(0, 86400), 30.0,
+        "Seconds for which it must have been in sync without a break before it does."),
+    Key("serve_stale", SWITCH, False,
+        "Whether the other appliance serves older contents, rather than none, when the one with the newest is"
+        " gone."),
     Key("takeover", choice("auto", "hide", "replug"), "auto",
         "What a client sees when its device moves to the other appliance. `hide`: nothing; `replug`:"
         " that it was unplugged and plugged in again; `auto`: what suits the device's class."),
-    Key("lease", seconds(0.5, 60), 3.0,
-        "Seconds for which a master without a backup may go on after the selector last heard of it."),
+    Key("lease", seconds(0.5, 60), 2.0,
+        "Seconds for which a master without a backup may go on after the selector last heard of it; less than"
+        " the selector's own lease."),
     Key("advert", seconds(0.01, 40), 0.02,
         "Seconds between the master's VRRP advertisements, in hundredths; the backup takes over when a little"
         " more than three are missing. The same on both appliances."),
@@ -213,6 +223,21 @@ def compare(made: GroupTable, other: GroupTable) -> None:
         raise BadKey("hub", f"{made.hub} is the hub of {other.name!r}; a hub moves as a whole")
     if both := set(made.exports) & set(other.exports):
         raise BadKey("exports", f"{min(both)!r} is in {other.name!r}; an export is in one group")
+
+
+def group_of(table: GroupTable, priorities: Mapping[NodeId, int]) -> Group:
+    """The group as the pair's protocol knows it, with the `priorities` of both appliances."""
+    return Group(
+        name=table.name,
+        exports=table.exports,
+        address=str(table.address),
+        interface=table.interface,
+        priorities=priorities,
+        preempt=table.preempt,
+        serve_stale=table.serve_stale,
+        selector=table.selector,
+        timers=Timers(lease=round(table.lease * 1000) * MS, hold=round(table.preempt_after * 1000) * MS),
+    )
 
 
 def vrid_of(name: str) -> int:

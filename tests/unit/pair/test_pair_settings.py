@@ -6,6 +6,8 @@ import pytest
 
 from appliance.config import parse
 from appliance.errors import ConfigError
+from appliance.pair.model import MS, Group, Timers
+from appliance.pair.settings import group_of
 
 
 def complaint(source: str) -> str:
@@ -73,3 +75,16 @@ def test_an_export_is_in_one_group() -> None:
     first = GROUP.replace('hub = "1-1"', 'exports = ["a", "b"]')
     other = first.replace('"bench"', '"two"').replace(".100", ".101").replace("= 9", "= 8")
     assert "[[group]] exports: 'a' is in 'bench'" in complaint(first + other)
+
+
+def test_it_is_a_group_of_the_pairs_protocol() -> None:
+    (table,) = parse(GROUP.replace("vrid = 9", "lease = 1.5\npreempt = true\npreempt_after = 60")).groups
+    assert group_of(table, {"a": 100, "b": 50}) == Group(
+        name="bench",
+        address="192.168.7.100/24",
+        interface="eth0",
+        priorities={"a": 100, "b": 50},
+        preempt=True,
+        selector="gpio:/dev/gpiochip0:17",
+        timers=Timers(lease=1500 * MS, hold=60_000 * MS),
+    )
