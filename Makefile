@@ -18,8 +18,8 @@ test: parts unit lab  ## everything: unit tests, then real kernels in virtual ma
 unit: $(STAMP)  ## the unit tests alone
 	$(PYTEST) tests/unit
 
-lab: parts  ## the tests in virtual machines alone
-	$(PYTEST) tests/lab --timeout 600 --numprocesses 2 --dist loadfile -m 'not idle'
+lab: parts  ## the tests in virtual machines and in network namespaces alone
+	$(PYTEST) tests/namespaces tests/lab --timeout 600 --numprocesses 2 --dist loadfile -m 'not idle'
 
 parts: $(STAMP)
 	$(PY) -m tests.lab.setup
