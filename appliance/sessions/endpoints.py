@@ -16,6 +16,7 @@ from gadgets.usb.urb import ENDPOINT_IN, Speed, TransferType
 SET_CONFIGURATION: Final = (0x00, 0x09)
 SET_INTERFACE: Final = (0x01, 0x0B)
 """bmRequestType, bRequest. USB 2.0 table 9-3."""
+HEADER: Final = 48
 PLAIN_LIMIT: Final = 4 << 20
 """What kmalloc can give: an URB longer than that must be scatter-gather."""
 DMA_MAP_SG: Final = 0x0004_0000
@@ -61,6 +62,8 @@ class Endpoint:
     interval: int = 0
     """as an URB wants it: frames, for high speed and above microframes"""
     counters: Counters = field(default_factory=Counters, compare=False)
+    watched: bool = False
+    """whether none of its headers takes the relay's short way"""
     inbound: bool = field(init=False)
     bulk: bool = field(init=False)
     simple: bool = field(init=False)
@@ -68,8 +71,9 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inbound", self.address & ENDPOINT_IN != 0)
-        object.__setattr__(self, "bulk", self.type == TransferType.BULK)
-        object.__setattr__(self, "simple", self.type in (TransferType.BULK, TransferType.INTERRUPT))
+        object.__setattr__(self, "bulk", self.type == TransferType.BULK and not self.watched)
+        simple = self.type in (TransferType.BULK, TransferType.INTERRUPT) and not self.watched
+        object.__setattr__(self, "simple", simple)
 
 
 def scan(raw: bytes) -> list[Described]:
@@ -106,6 +110,11 @@ def urb_interval(kind: TransferType, interval: int, speed: Speed) -> int:
     if kind == TransferType.ISOCHRONOUS or speed >= Speed.HIGH:
         return int(1 << min(max(interval, 1), 16) - 1)
     return max(interval, 1)
+
+
+def size_of(endpoint: Endpoint, length: int, packets: int) -> int:
+    """Of a CMD_SUBMIT with all that is behind its header."""
+    return HEADER + 16 * max(packets, 0) + (0 if endpoint.inbound else length)
 
 
 def refusal(endpoint: Endpoint | None, length: int, packets: int, flags: int, setup: bytes) -> int:

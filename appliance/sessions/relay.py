@@ -11,7 +11,8 @@ Sans-IO: each byte direction is a `Half`, whose shell moves the bytes. Client �
 Stub → client (`Downstream`):
 
 5. an answer to a seqnum that is not pending is dropped: it would unplug the client's device (vhci_rx.c);
-6. RET_UNLINK takes the unlinked URB off the pending ones: there will be no RET_SUBMIT (stub_tx.c).
+6. a control request that the device did is remembered if it left a mark (`history.py`);
+7. RET_UNLINK takes the unlinked URB off the pending ones: there will be no RET_SUBMIT (stub_tx.c).
 
 This is a hot path: the usual header costs one `unpack_from`, one look-up, one entry. Counting waits in
 `Downstream.done` until the shell calls `Relay.settle()`, which it does at BATCH answers.
@@ -19,6 +20,7 @@ This is a hot path: the usual header costs one `unpack_from`, one look-up, one e
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from struct import Struct
 from typing import Final
@@ -26,36 +28,44 @@ from typing import Final
 from appliance.errors import ProtocolError
 from appliance.sessions.endpoints import (
     DMA_MAP_SG,
+    HEADER,
     PLAIN_LIMIT,
     Endpoint,
     Selection,
     active,
     refusal,
     scan,
+    size_of,
     urb_interval,
 )
 from appliance.sessions.half import RESERVE, Half
+from appliance.sessions.history import History
 from appliance.sessions.state import HalfState, PendingUrb, SessionSpec, SessionState
 from appliance.sessions.telemetry import Telemetry
 from gadgets.usb.urb import TransferType
 
-HEADER: Final = 48
 CMD_SUBMIT, CMD_UNLINK, RET_SUBMIT, RET_UNLINK = 1, 2, 3, 4
 LENGTH_LIMIT: Final = 16 << 20
 PACKET_LIMIT: Final = 1024
 IN_FLIGHT_LIMIT: Final = 4096
+KEPT_SIZE: Final = 48 + (16 << 10)
+KEPT_URBS: Final = 256
+"""Of so many URBs in flight, PDUs up to that size are kept whole: another stub may need them."""
+COMMAND_BLOCK: Final = 31
+"""Bytes of what begins a command of Bulk-Only Transport; nothing else that goes to a disk is as long."""
 BATCH: Final = 64
 """Answers that are counted at once; they are remembered for as long again, should one be given twice."""
 
 # `target` is direction and endpoint number in one: direction << 32 | ep.
-_submit = Struct(">IIIQ4xi4xi").unpack_from  # command seqnum devid target length packets
+_submit = Struct(">IIIQIi4xi").unpack_from  # command seqnum devid target flags length packets
 _SUBMIT_WHOLE = Struct(">IIIQIiiii8s")  # … flags length start_frame packets interval setup
 _answer = Struct(">II12xii4xi").unpack_from  # command seqnum status actual_length packets
 _REFUSAL = Struct(">II12xiiii12x")  # command seqnum status actual_length start_frame packets
 _WORD = Struct(">I")
 
-Pending = tuple[Endpoint, int, int, int]
-"""endpoint, length, packets, monotonic ns at which it was forwarded"""
+Pending = tuple[Endpoint, int, int, int, bytearray | int]
+"""endpoint, length, packets, monotonic ns at which it was forwarded; what was kept of its PDU: all or the
+header, or of one that took the short way its transfer_flags"""
 Done = tuple[int, Endpoint, int, int, int, int]
 """seqnum, endpoint, when it was forwarded, when it was answered (0: unlinked), status, actual_length"""
 
@@ -63,21 +73,24 @@ Done = tuple[int, Endpoint, int, int, int, int]
 class Upstream(Half):
     """Client → stub."""
 
-    __slots__ = ("devid", "find", "pending", "relay")
+    __slots__ = ("devid", "find", "part", "pending", "relay")
 
     def __init__(self, relay: Relay, state: HalfState) -> None:
         super().__init__(state)
         self.relay, self.devid = relay, relay.spec.devid
         self.pending, self.find = relay.pending, relay.endpoints.get
+        self.part = relay.unfinished(self.due)
 
     def received(self, count: int, now: int) -> None:
         self.end += count
         if self.owed:
             self.drop(0, self.owed)
+        if self.part is not None:
+            self.collect(self.part)
         pending, buffer, at = self.pending, self.buffer, self.due
         last = self.end - HEADER
         while at <= last:
-            command, seqnum, devid, target, length, packets = _submit(buffer, at)
+            command, seqnum, devid, target, flags, length, packets = _submit(buffer, at)
             if devid != self.devid:
                 _WORD.pack_into(buffer, at + 8, self.devid)
             endpoint = self.find(target)
@@ -89,7 +102,7 @@ class Upstream(Half):
                 and packets <= 0
                 and seqnum not in pending
             ):
-                pending[seqnum] = (endpoint, length, packets, now)
+                pending[seqnum] = (endpoint, length, packets, now, flags)
                 at += HEADER if endpoint.inbound else HEADER + length
             else:
                 at += self.judge(at, now)
@@ -98,6 +111,21 @@ class Upstream(Half):
             raise ProtocolError(f"the client has more than {IN_FLIGHT_LIMIT} URBs in flight")
         end = self.end
         self.ready, self.due = (at, 0) if at < end else (end, at - end)
+
+    def collect(self, part: bytearray) -> None:
+        """More of the PDU that came incomplete and is kept."""
+        part += self.view[: min(self.due, self.end)]
+        if self.due <= self.end:
+            self.part = None
+
+    def keep(self, at: int, size: int) -> bytearray:
+        """The PDU at `at`, or its header alone; what has yet to come of it will be added."""
+        if size > KEPT_SIZE or len(self.pending) >= KEPT_URBS:
+            return bytearray(self.view[at : at + HEADER])
+        kept = bytearray(self.view[at : min(at + size, self.end)])
+        if len(kept) < size:
+            self.part = kept
+        return kept
 
     def judge(self, at: int, now: int) -> int:
         """Any header at `at`; returns how many bytes to forward: those of the whole PDU, or 0 (cut out)."""
@@ -123,7 +151,7 @@ class Upstream(Half):
         if packets > 0 and endpoint and endpoint.type != TransferType.ISOCHRONOUS:
             raise ProtocolError(f"the client sent isochronous packets to {endpoint.type.name} endpoint")
         size: int = HEADER + 16 * max(packets, 0) + (0 if target >> 32 else length)
-        if status := refusal(endpoint, length, packets, flags, setup):
+        if status := refusal(endpoint, length, packets, flags, setup) or relay.stale(target, length):
             relay.refuse(seqnum, target, status, packets)
             self.drop(at, size)
             return 0
@@ -132,7 +160,7 @@ class Upstream(Half):
             _WORD.pack_into(self.buffer, at + 36, endpoint.interval)
         if not length and flags & DMA_MAP_SG:
             _WORD.pack_into(self.buffer, at + 20, flags & ~DMA_MAP_SG)
-        relay.pending[seqnum] = (endpoint, length, packets, now)
+        relay.pending[seqnum] = (endpoint, length, packets, now, self.keep(at, size))
         if (
             endpoint.type == TransferType.CONTROL
             and (chosen := relay.selection.after(setup)) != relay.selection
@@ -164,7 +192,7 @@ class Downstream(Half):
             command, seqnum, status, actual, _ = _answer(buffer, at)
             entry = self.pending.pop(seqnum, None) if command == RET_SUBMIT else None
             if entry is not None and entry[0].simple and 0 <= actual <= entry[1]:
-                endpoint, _, _, began = entry
+                endpoint, _, _, began, _ = entry
                 self.done.append((seqnum, endpoint, began, now, status, actual))
                 at += HEADER + actual if endpoint.inbound else HEADER
             else:
@@ -187,7 +215,7 @@ class Downstream(Half):
             relay.dropped += 1
             self.drop(at, relay.size_of_unknown(seqnum, actual, packets))
             return 0
-        endpoint, length, asked, began = entry
+        endpoint, length, asked, began, kept = entry
         isochronous = endpoint.type == TransferType.ISOCHRONOUS
         if not 0 <= actual <= length or (isochronous and packets != asked):
             raise ProtocolError(
@@ -196,6 +224,8 @@ class Downstream(Half):
         self.done.append((seqnum, endpoint, began, now, status, actual))
         if (before := relay.undo.pop(seqnum, None)) and status < 0:
             relay.select(before)
+        if endpoint.type == TransferType.CONTROL and not status and isinstance(kept, bytearray):
+            relay.history.note(bytes(kept[HEADER - 8 :]))
         return HEADER + (actual if endpoint.inbound else 0) + (16 * packets if isochronous else 0)
 
     def judge_unlink(self, at: int, seqnum: int) -> int:
@@ -222,19 +252,25 @@ class Downstream(Half):
 class Relay:
     """Both directions of one session and what they share. `state` may be that of an earlier worker."""
 
+    watches = False
+    """whether every header is judged, none on the short way"""
+
     def __init__(self, state: SessionState, now: int = 0) -> None:
         self.spec = state.spec
         self.telemetry = Telemetry.thaw(state.counters)
         self.described = scan(state.spec.descriptors)
+        self.history = History(state.spec.descriptors, state.history, state.complete)
+        self.unsettled = state.unsettled
         self.endpoints: dict[int, Endpoint] = {}
         self.selection = state.selection
         self.select(state.selection)
         self.pending: dict[int, Pending] = {
             urb.seqnum: (
-                Endpoint(urb.address, TransferType(urb.type), 0, self.telemetry.of(urb.address)),
+                self.endpoint(urb.address, TransferType(urb.type)),
                 urb.length,
                 urb.packets,
                 urb.began,
+                bytearray(urb.kept) if urb.kept else urb.flags,
             )
             for urb in state.pending
         }
@@ -261,9 +297,13 @@ class Relay:
             self.add(one.address, one.type, urb_interval(one.type, one.interval, self.spec.speed))
 
     def add(self, address: int, kind: TransferType, interval: int) -> Endpoint:
-        endpoint = Endpoint(address, kind, interval, self.telemetry.of(address))
+        endpoint = self.endpoint(address, kind, interval)
         self.endpoints[(address >> 7) << 32 | address & 0x0F] = endpoint
         return endpoint
+
+    def endpoint(self, address: int, kind: TransferType, interval: int = 0) -> Endpoint:
+        watched = self.watches or address in self.unsettled
+        return Endpoint(address, kind, interval, self.telemetry.of(address), watched)
 
     def find(self, target: int, packets: int) -> Endpoint | None:
         """The endpoint; without known descriptors every one exists, of the type that the URB suggests."""
@@ -273,6 +313,23 @@ class Relay:
             return endpoint
         kind = TransferType.ISOCHRONOUS if packets > 0 else TransferType.INTERRUPT
         return self.add((target >> 32) << 7 | number, kind, 1)
+
+    def stale(self, target: int, length: int) -> int:
+        """A status for what belongs to a command that an earlier stub had; the next command settles it."""
+        if not self.unsettled or (target >> 32) << 7 | target & 0x0F not in self.unsettled:
+            return 0
+        if target >> 32 or length != COMMAND_BLOCK:
+            return -errno.EPROTO
+        self.unsettled = ()
+        self.select(self.selection)
+        return 0
+
+    def unfinished(self, due: int) -> bytearray | None:
+        """What is kept of the newest URB, if `due` bytes of it have yet to come."""
+        for endpoint, length, packets, _, kept in reversed(self.pending.values()):
+            whole = size_of(endpoint, length, packets)
+            return kept if isinstance(kept, bytearray) and due and len(kept) + due == whole else None
+        return None
 
     def refuse(self, seqnum: int, target: int, status: int, packets: int) -> None:
         """Answer a submit in the stub's place: no data, no packets."""
@@ -315,14 +372,24 @@ class Relay:
             spec=self.spec,
             selection=self.selection,
             pending=tuple(
-                PendingUrb(seqnum, endpoint.address, int(endpoint.type), length, packets, began)
-                for seqnum, (endpoint, length, packets, began) in self.pending.items()
+                PendingUrb(
+                    seqnum, endpoint.address, int(endpoint.type), length, packets, began, *written(kept)
+                )
+                for seqnum, (endpoint, length, packets, began, kept) in self.pending.items()
             ),
             unlinks=dict(self.unlinks),
             undo=dict(self.undo),
             up=self.up.freeze(),
             down=self.down.freeze(),
             answers=bytes(self.answers),
+            history=self.history.freeze(),
+            complete=self.history.complete,
+            unsettled=self.unsettled,
             dropped=self.dropped,
             counters=self.telemetry.freeze(),
         )
+
+
+def written(kept: bytearray | int) -> tuple[int, bytes]:
+    """As PendingUrb has it: flags, and bytes."""
+    return (0, bytes(kept)) if isinstance(kept, bytearray) else (kept, b"")

@@ -16,7 +16,7 @@ from appliance.errors import UsageError
 from appliance.sessions.endpoints import Selection
 from gadgets.usb.urb import Speed
 
-VERSION: Final = 1
+VERSION: Final = 2
 _ID = re.compile(r"[a-z0-9]{1,32}")
 
 Kind = Literal["direct", "relayed", "gadget"]
@@ -77,7 +77,11 @@ class HalfState:
 
 @dataclass(frozen=True, slots=True)
 class PendingUrb:
-    """A submitted URB without an answer. `type` is a TransferType; `began` is CLOCK_MONOTONIC in ns."""
+    """A submitted URB without an answer. `type` is a TransferType; `began` is CLOCK_MONOTONIC in ns.
+
+    `kept` is its PDU as it went to the stub, or what was kept of it: all, or the header, or (empty) only
+    its transfer_flags.
+    """
 
     seqnum: int
     address: int
@@ -85,6 +89,8 @@ class PendingUrb:
     length: int
     packets: int
     began: int
+    flags: int = 0
+    kept: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,16 @@ class SessionState:
     down: HalfState = HalfState()
     answers: bytes = b""
     """our own answers that wait for the end of the PDU on its way to the client"""
+    history: tuple[bytes, ...] = ()
+    """`History.freeze`"""
+    complete: bool = True
+    """whether `history` is all that matters"""
+    unsettled: tuple[int, ...] = ()
+    """endpoint addresses on which the rest of a command of an earlier stub's may come, and fails"""
+    consumed: int = 0
+    """bytes that were received from the client since the session's beginning"""
+    produced: int = 0
+    """bytes that were sent to the client"""
     dropped: int = 0
     counters: Mapping[str, Any] = field(default_factory=dict)
     """`Telemetry.freeze`"""
@@ -119,6 +135,8 @@ class SessionState:
                 "up": _half_to_json(self.up),
                 "down": _half_to_json(self.down),
                 "answers": _text(self.answers),
+                "pending": [{**asdict(urb), "kept": _text(urb.kept)} for urb in self.pending],
+                "history": [_text(request) for request in self.history],
             }
         )
 
@@ -139,12 +157,16 @@ class SessionState:
                 **data,
                 "spec": SessionSpec.from_json(data["spec"]),
                 "selection": _selection(data["selection"]),
-                "pending": tuple(PendingUrb(**urb) for urb in data["pending"]),
+                "pending": tuple(
+                    PendingUrb(**{**urb, "kept": b64decode(urb["kept"])}) for urb in data["pending"]
+                ),
                 "unlinks": {int(seqnum): target for seqnum, target in data["unlinks"].items()},
                 "undo": {int(seqnum): _selection(old) for seqnum, old in data["undo"].items()},
                 "up": _half_from_json(data["up"]),
                 "down": _half_from_json(data["down"]),
                 "answers": b64decode(data["answers"]),
+                "history": tuple(b64decode(request) for request in data["history"]),
+                "unsettled": tuple(data["unsettled"]),
             }
         )
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from appliance.errors import ProtocolError
-from appliance.sessions.endpoints import Endpoint
-from appliance.sessions.relay import HEADER, Pending
+from appliance.sessions.endpoints import HEADER, Endpoint
+from appliance.sessions.relay import Pending
 from appliance.usbip.wire import REPLY, Command, Submit, unpack_command, unpack_iso
 from gadgets.usb.urb import Completion, IsoPacket, SetupPacket, Status, TransferType, Urb
 
@@ -75,7 +75,7 @@ class Tap:
         self.sink, self.find = sink, find
         self.urbs = {
             seqnum: (Urb(seqnum, endpoint.address, length), endpoint.type)
-            for seqnum, (endpoint, length, _, _) in pending.items()
+            for seqnum, (endpoint, length, *_) in pending.items()
         }
         self.unlinks = dict(unlinks)
         self.to_stub = Follower(up_due, self.command).feed
