@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -51,6 +53,8 @@ class Kept:
         """why it does not run, if it does not"""
         self.tried = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
+        self.follow = False
+        """it begins as a copy of the sibling's"""
 
 
 class Gadgets:
@@ -109,12 +113,12 @@ class Gadgets:
 
     async def ask(self, name: str, op: str, fds: tuple[int, ...] = (), **fields: Any) -> Any:
         """Raises DeviceFailed while it does not run."""
-        return await self._link(name).ask(op, fds, ANSWERING, **fields)
+        return await self.link(name).ask(op, fds, ANSWERING, **fields)
 
     @asynccontextmanager
     async def events(self, name: str) -> AsyncIterator[AsyncIterator[Message]]:
         """What it tells from now on, until it ends; "lost" says how much a reader was too slow for."""
-        link = await Follower.open(self._link(name).path)
+        link = await Follower.open(self.link(name).path)
         try:
             await link.ask("events")
             yield link.each()
@@ -140,7 +144,25 @@ class Gadgets:
             await link.close()
         self._kept.clear()
 
-    def _link(self, name: str) -> GadgetLink:
+    async def restart(self, name: str, follow: bool) -> GadgetLink:
+        """Kills its process, whose sessions end without a word, and starts it anew; `follow`: as a copy.
+
+        Raises what it fails of.
+        """
+        kept = self.find(name)
+        kept.follow = follow
+        if link := kept.link:
+            os.kill(link.pid, signal.SIGKILL)
+            await link.over()
+        await self._let_go(kept)
+        kept.link = None
+        kept.tried.clear()
+        kept.task = asyncio.create_task(self._run(kept, None), name=f"gadget {name}")
+        await kept.tried.wait()
+        return self.link(name)
+
+    def link(self, name: str) -> GadgetLink:
+        """Raises DeviceFailed while it does not run."""
         kept = self.find(name)
         if kept.link is None:
             raise DeviceFailed(f"gadget {name} does not run: {kept.error or 'it is being started'}")
@@ -189,7 +211,7 @@ class Gadgets:
         path.unlink(missing_ok=True)
         try:
             with listen(path) as listener:
-                what = {"name": kept.name, "definition": kept.definition}
+                what = {"name": kept.name, "definition": kept.definition, "follow": kept.follow}
                 pid = await self.nursery.start("gadget", what, (listener,))
             try:
                 return await first_contact(GadgetLink, path, pid, BUILDING)

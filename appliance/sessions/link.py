@@ -153,10 +153,14 @@ class GadgetLink(Link):
 
     plugged = True
     """False: a fault pulled it out, and nobody can use it"""
+    on_twin: Callable[[str, str], None] | None = None
+    """Hears how the copy on the sibling, or this one of the sibling's, fares: its state, and why."""
 
     def hear(self, event: Message) -> None:
         if event["event"] == "plugged":
             self.plugged = bool(event["plugged"])
+        elif event["event"] == "twin" and self.on_twin:
+            self.on_twin(event["state"], event["reason"])
         super().hear(event)
 
     async def stop(self, reason: str) -> None:
