@@ -44,6 +44,8 @@ class SessionSpec:
     """bConfigurationValue at the start; 0: none"""
     descriptors: bytes = b""
     """sysfs' `descriptors`; empty: nothing is known and every endpoint is taken to exist"""
+    serial: str = ""
+    """the device's serial number; empty: it tells none"""
     idle_seconds: float | None = None
     gadget: str = ""
     """the name of the software device (`software.GADGETS`)"""

@@ -31,6 +31,7 @@ specs = st.builds(
     speed=st.sampled_from(Speed),
     configuration=st.integers(0, 255),
     descriptors=st.binary(max_size=100),
+    serial=st.text(),
     idle_seconds=st.none() | st.floats(0.1, 1e6),
     gadget=st.text(),
 )
