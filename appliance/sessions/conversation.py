@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ from appliance.sessions.control import LINE_LIMIT, Lines, Message, encode
 
 CONNECTIONS: Final = 8
 """On a control socket at once; more wait in its backlog."""
-DESCRIPTORS: Final = 2
+DESCRIPTORS: Final = 3
 """Passed along with a request at most."""
 
 
@@ -40,9 +40,10 @@ class Connection:
             raise EOFError
         return self.lines.feed(data)
 
-    def take_fds(self, *what: str) -> list[int]:
-        """A descriptor for each of `what`, the caller's now. UsageError if there are not as many."""
-        if len(self.fds) != len(what):
+    def take_fds(self, *what: str, more: int = 0) -> list[int]:
+        """A descriptor for each of `what` and at most so many `more`, the caller's now. UsageError if there
+        are not as many."""
+        if not len(what) <= len(self.fds) <= len(what) + more:
             raise UsageError(f"this needs {' and '.join(what)} passed along with the request")
         fds, self.fds = self.fds, []
         return fds
@@ -52,9 +53,12 @@ class Connection:
             os.close(fd)
         self.fds = []
 
-    def tell(self, message: Message) -> None:
+    def tell(self, message: Message, fds: Sequence[int] = ()) -> None:
+        """`fds` are passed along and stay the caller's."""
+        data = encode(message)
         try:
-            self.sock.sendall(encode(message))
+            sent = socket.send_fds(self.sock, [data], fds) if fds else 0
+            self.sock.sendall(data[sent:])
         except OSError:  # who does not read is not waited for, and may be gone already
             with suppress(OSError):
                 self.sock.shutdown(socket.SHUT_RDWR)

@@ -21,6 +21,8 @@ from appliance.loop import Loop
 from appliance.sessions.control import Message
 from appliance.sessions.conversation import Connection, Conversation
 from appliance.sessions.portrait import portrait
+from appliance.sessions.replication.shadow import Shadow
+from appliance.sessions.replication.twin import Twin
 from appliance.sessions.running import Running
 from appliance.sessions.software import Software
 from appliance.sessions.state import SessionSpec, SessionState
@@ -48,13 +50,20 @@ class GadgetProcess:
     """Runs a gadget until it is stopped. Its name need not be its definition's: there may be several."""
 
     def __init__(
-        self, name: str, definition: Definition, listener: socket.socket, asking: Connection
+        self,
+        name: str,
+        definition: Definition,
+        listener: socket.socket,
+        asking: Connection,
+        *,
+        follow: bool = False,
     ) -> None:
         self.name, self.definition = name, definition
         self.loop = Loop()
         self.followers: list[Connection] = []
         self.session: Session | None = None
-        self.running = Running(self.loop, definition.build(), self.listen)
+        self.running = Running(self.loop, definition.build(), self.listen, live=not follow)
+        self.twin = Twin(self.loop, self.running, self.tell_all, self.resume)
         operations = {
             "describe": self.describe,
             "stats": self.stats,
@@ -64,6 +73,7 @@ class GadgetProcess:
             "record": self.record,
             "record_end": self.record_end,
             "stop": self.stop,
+            **self.twin.operations,
         }
         self.conversation = Conversation(self.loop, listener, operations, [asking])
 
@@ -78,23 +88,28 @@ class GadgetProcess:
             reason = str(stop)
         finally:
             self.end_session(reason)
+            self.twin.close()
             self.running.close()
             self.conversation.close(reason)
             self.loop.close()
 
     def end_session(self, reason: str) -> None:
         session, self.session = self.session, None
+        self.twin.abandon()
         if session:
             session.end(reason)
             self.tell("", "detached", {"client": session.spec.peer, "reason": reason})
 
     def listen(self, told: Told) -> None:
         if isinstance(told.event, Plugged | Unplugged):
-            for connection in self.conversation.connections:
-                connection.tell({"event": "plugged", "plugged": self.running.plugged})
+            self.tell_all({"event": "plugged", "plugged": self.running.plugged})
         if self.followers:
             fields = {key: brief(value) for key, value in to_plain(told.event).items()}
             self.tell(told.function, snake(type(told.event).__name__), fields)
+
+    def tell_all(self, event: Message) -> None:
+        for connection in self.conversation.connections:
+            connection.tell(event)
 
     def tell(self, function: str, kind: str, fields: Mapping[str, Any]) -> None:
         about = {"gadget": self.name, "function": function, "kind": kind, "fields": fields}
@@ -121,6 +136,7 @@ class GadgetProcess:
             "session": self.session.spec.id if self.session else None,
             "faults": device.faults() if isinstance(device, Faulty) else [],
             "recording": recording.stats() if recording else None,
+            "twin": self.twin.stats(),
             "companions": {
                 label: [companion.stats() for companion in companions]
                 for label, companions in self.running.companions.items()
@@ -141,6 +157,10 @@ class GadgetProcess:
         fds = connection.take_fds("the session's listening control socket", "the client's socket")
         listener, client = (socket.socket(fileno=fd) for fd in fds)
         try:
+            if not self.running.live or self.twin.orphan:
+                raise Unavailable(
+                    f"{self.name} is being handed over; its master is elsewhere, or not yet here"
+                )
             if self.session:
                 raise Busy(f"{self.name} is in use by {self.session.spec.peer}")
             if not self.running.plugged:
@@ -151,8 +171,16 @@ class GadgetProcess:
             raise
         state = SessionState.begin(SessionSpec.from_json(message["spec"]))
         self.tell("", "attached", {"client": state.spec.peer})
-        self.session = Session(self.loop, state, listener, Software(state, client, self.running))
+        software = Software(state, client, self.running, message.get("facts"))
+        self.session = Session(self.loop, state, listener, software)
         return True
+
+    def resume(self, shadow: Shadow, listener: socket.socket, client: socket.socket, unsent: int) -> None:
+        """Go on with a session of the process that this was the copy of."""
+        state = SessionState.begin(shadow.spec)
+        software = Software.resume(state, client, self.running, shadow, unsent)
+        self.session = Session(self.loop, state, listener, software)
+        self.tell("", "resumed", {"client": state.spec.peer})
 
     def record(self, message: Message, connection: Connection) -> bool:
         (fd,) = connection.take_fds("a pipe or socket")
@@ -182,12 +210,14 @@ def _terminate(*_: object) -> None:
 
 
 def run(given: Mapping[str, Any], listener: socket.socket) -> None:
-    """What the nursery forks: `given` is {"name", "definition": as plain values}. Who had it forked asks at
-    once how it went: without that there is nobody who wants it."""
+    """What the nursery forks: `given` is {"name", "definition": as plain values, "follow": begin as a copy}.
+    Who had it forked asks at once how it went: without that there is nobody who wants it."""
     listener.settimeout(PATIENCE)
     asking = Connection(listener.accept()[0])
     try:
-        process = GadgetProcess(given["name"], from_plain(Definition, given["definition"]), listener, asking)
+        definition = from_plain(Definition, given["definition"])
+        follow = bool(given.get("follow"))
+        process = GadgetProcess(given["name"], definition, listener, asking, follow=follow)
     except TwinhubError as error:
         log.error("there is no gadget %s: %s", given["name"], error)
         asking.tell(describe(error))

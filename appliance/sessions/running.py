@@ -2,20 +2,25 @@
 
 The one place where inputs reach the device, one after the other: what they complete goes to the client, what
 they tell goes to the companions and to whoever listens. Nothing is polled: one alarm serves the device's
-ticks and the client's idle release.
+ticks, the client's idle release and the log.
+
+With a backup, each input is in the `Log` before the device has it. What a companion puts in while it hears of
+an input is one of its own behind that, so the backup executes the same sequence without companions.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from appliance.errors import TwinhubError
+from appliance.errors import TwinhubError, Unavailable
 from appliance.loop import Ended, Loop
 from appliance.sessions.recording import Recording
+from appliance.sessions.state import SessionSpec
 from appliance.usbip.wire import Unlink
 from gadgets.definition import Gadget
 from gadgets.faults.cable import Plugged, Unplugged
@@ -24,9 +29,17 @@ from gadgets.usb.device import BusEvent, Device, To, Told
 from gadgets.usb.inputs import read_input
 from gadgets.usb.urb import Completion, Urb
 
+log = logging.getLogger(__name__)
+
 
 class Host(Protocol):
     """The client's side."""
+
+    @property
+    def spec(self) -> SessionSpec: ...
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Of its TCP connection, for who rebuilds it elsewhere; empty where nobody does."""
 
     def submitted(self, urb: Urb) -> None: ...
     def complete(self, completions: Iterable[Completion]) -> None: ...
@@ -41,14 +54,38 @@ class Host(Protocol):
         """That moment has come: raises Ended."""
 
 
+class Log(Protocol):
+    """Where inputs are written before the device has them: see appliance/sessions/replication/master.py."""
+
+    def begin(self, host: Host) -> None: ...
+    def end(self, host: Host) -> None: ...
+    def received(self, data: memoryview) -> None: ...
+    def local(self, input: object) -> None: ...
+    def refused(self, error: TwinhubError) -> None:
+        """What the device made of the local input."""
+
+    def tick(self, now: int) -> None: ...
+    @property
+    def wake_at(self) -> int | None:
+        """When it wants `on_time`, monotonic ns."""
+
+    def on_time(self, now: int) -> None: ...
+
+
 class Running:
     """`listen` hears all that is told but what only flows to a companion. They hear their function's events
-    first."""
+    first. Unless it is `live` it is a backup's copy, or frozen: silent, without companions and clock."""
 
-    def __init__(self, loop: Loop, gadget: Gadget, listen: Callable[[Told], None]) -> None:
+    def __init__(
+        self, loop: Loop, gadget: Gadget, listen: Callable[[Told], None], *, live: bool = True
+    ) -> None:
         self.loop, self.gadget, self.listen = loop, gadget, listen
         self.device: Device = gadget.device
         self.host: Host | None = None
+        self.log: Log | None = None
+        self.live = live
+        self.ahead = 0
+        """How far the device's clock is ahead of ours, ns: it goes on from another machine's"""
         self.plugged = True
         """False: a fault pulled it out, and no host may have it"""
         self.recording: Recording | None = None
@@ -56,33 +93,65 @@ class Running:
         self.wake_at: int | None = None
         """The device's, when the alarm was set"""
         self.companions: dict[str, list[Companion]] = {}
-        try:
-            for label, companions in gadget.companions.items():
-                for companion in companions:
-                    companion.start(loop, partial(self.give, label))
-                    self.companions.setdefault(label, []).append(companion)
-        except TwinhubError:
-            self.close()
-            raise
+        if live:
+            try:
+                for label, companion in self.all_companions():
+                    self.start(label, companion)
+            except TwinhubError:
+                self.close()
+                raise
         self.arm()
+
+    def all_companions(self) -> Iterator[tuple[str, Companion]]:
+        return ((label, each) for label, several in self.gadget.companions.items() for each in several)
+
+    def start(self, label: str, companion: Companion) -> None:
+        companion.start(self.loop, partial(self.give, label))
+        self.companions.setdefault(label, []).append(companion)
+
+    def go_live(self) -> None:
+        """The copy is the device from now on. A companion that cannot start here is done without."""
+        self.live = True
+        self.companions.clear()
+        for label, companion in self.all_companions():
+            try:
+                self.start(label, companion)
+            except TwinhubError as error:
+                log.error(
+                    "%s goes on without what %s is tied to: %s", self.gadget.definition.name, label, error
+                )
+        self.arm()
+
+    def freeze(self) -> None:
+        """Nothing moves any more but what is local; `go_live` ends that."""
+        self.live = False
+        self.loop.at(0, None)
+        for companions in self.companions.values():
+            for companion in companions:
+                companion.close()
+        self.companions.clear()
 
     # Inputs
 
     def attach(self, host: Host) -> None:
+        if self.log:
+            self.log.begin(host)
         self.host = host
         self.act(self.device.bus(BusEvent.ATTACH))
 
     def detach(self) -> None:
         """What it completes now has nobody to go to."""
+        if self.log and self.host:
+            self.log.end(self.host)
         self.device.bus(BusEvent.DETACH)
         self.host = None
         self.act(())
 
     def take(self, sent: Iterable[Urb | Unlink]) -> None:
-        """What the client sent, in its order; the answers go out together."""
+        """What the client sent, in its order; the answers go out together, and so does what is told."""
         assert self.host
         host, device = self.host, self.device
-        self.acting = True
+        told: list[Told] = []
         try:
             for each in sent:
                 if isinstance(each, Urb):
@@ -91,9 +160,10 @@ class Running:
                 else:
                     host.unlinked(each, device.unlink(each.number))
                 if events := device.take_events():
-                    self.tell(events)
+                    told += events
         finally:
-            self.acting = False
+            if told:
+                self.tell(told)
         host.flush()
         if device.wake_at != self.wake_at or not self.plugged:
             self.arm()
@@ -104,11 +174,22 @@ class Running:
 
     def local(self, input: object) -> None:
         """Raises the TwinhubError with which the device refuses it."""
-        self.act(self.device.local(input))
+        if self.log is None:
+            self.act(self.device.local(input))
+            return
+        self.log.local(input)
+        try:
+            completions = self.device.local(input)
+        except TwinhubError as error:
+            self.log.refused(error)
+            raise
+        self.act(completions)
 
     def local_plain(self, given: Mapping[str, Any], folder: Path | None = None) -> None:
         """`{"type_text": "hello", "layout": "de"}`; relative paths count from `folder`, by default the
-        definition's. Raises UsageError for what the device does not take."""
+        definition's. Raises UsageError for what the device does not take, Unavailable unless it is live."""
+        if not self.live:
+            raise Unavailable("this is a copy that waits, or it is being handed over; ask the master's")
         definition = self.gadget.definition
         self.local(read_input(self.device.inputs, given, definition.name, folder or definition.folder))
 
@@ -118,10 +199,22 @@ class Running:
             raise Ended("the device was unplugged by a fault")
         if self.host and is_due(self.host.idle_at(), now):
             self.host.release()
-        if is_due(self.device.wake_at, now):
-            self.act(self.device.tick(now))
+        if self.log and is_due(self.log.wake_at, now):
+            self.log.on_time(now)
+        if is_due(self.device.wake_at, now + self.ahead):
+            self.tick(now + self.ahead)
         else:
             self.arm()
+
+    def tick(self, now: int) -> None:
+        """By the device's clock."""
+        if self.log:
+            self.log.tick(now)
+        self.act(self.device.tick(now))
+
+    def now(self) -> int:
+        """By the device's clock."""
+        return time.monotonic_ns() + self.ahead
 
     # What follows from them
 
@@ -131,35 +224,39 @@ class Running:
             self.host.complete(completions)
         if self.acting:
             return
-        self.acting = True
-        try:
-            self.tell(self.device.take_events())
-        finally:
-            self.acting = False
+        self.tell(self.device.take_events())
         if self.host:
             self.host.flush()
         self.arm()
 
     def tell(self, events: list[Told]) -> None:
         """What they make a companion put in tells more."""
-        while events:
-            for told in events:
-                companions = self.companions.get(told.function, ())
-                for companion in companions:
-                    companion.hear(told.event)
-                if isinstance(told.event, Plugged | Unplugged):
-                    self.plugged = isinstance(told.event, Plugged)
-                if not (companions and isinstance(told.event, Flow)):
-                    self.listen(told)
-            events = self.device.take_events()
+        self.acting = True
+        try:
+            while events:
+                for told in events:
+                    companions = self.companions.get(told.function, ())
+                    for companion in companions:
+                        companion.hear(told.event)
+                    if isinstance(told.event, Plugged | Unplugged):
+                        self.plugged = isinstance(told.event, Plugged)
+                    if self.live and not (companions and isinstance(told.event, Flow)):
+                        self.listen(told)
+                events = self.device.take_events()
+        finally:
+            self.acting = False
 
     def arm(self) -> None:
         """One alarm for what is due first. A release that has moved on since is armed when the alarm finds it
         not due yet."""
-        due = self.wake_at = self.device.wake_at
+        if not self.live:
+            return
+        self.wake_at = self.device.wake_at
+        due = None if self.wake_at is None else self.wake_at - self.ahead
         if self.host:
-            release = self.host.idle_at() if self.plugged else 0
-            due = release if due is None else due if release is None else min(due, release)
+            due = sooner(due, self.host.idle_at() if self.plugged else 0)
+        if self.log:
+            due = sooner(due, self.log.wake_at)
         self.loop.at(due or 0, None if due is None else self.on_time)
 
     # Recording
@@ -189,6 +286,10 @@ class Running:
             for companion in companions:
                 companion.close()
         self.gadget.close()
+
+
+def sooner(one: int | None, other: int | None) -> int | None:
+    return one if other is None else other if one is None else min(one, other)
 
 
 def is_due(at: int | None, now: int) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from fcntl import ioctl
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from appliance.errors import UsageError
 from appliance.loop import IN, OUT, Ended
@@ -23,36 +25,122 @@ PIECES: Final = 64
 """Sent at once."""
 
 
-class Software:
-    """The `Host` of a running device and the `Carrier` of a session; attached from now until `close`."""
+SIOCOUTQ: Final = 0x5411
+"""sockios(7): bytes in the send queue that the peer has not acknowledged. So named for Unix sockets, too."""
 
-    def __init__(self, state: SessionState, client: socket.socket, running: Running) -> None:
-        spec = state.spec
-        self.loop, self.spec, self.client, self.running = running.loop, spec, client, running
+Piece = bytes | memoryview
+
+
+class Commit(Protocol):
+    """The gate's end of one connection: hears how many of the client's bytes cannot be lost any more, so that
+    they may be acknowledged."""
+
+    def __call__(self, bytes_in: int, /) -> None: ...
+
+
+class OutputLog(Protocol):
+    """What stands between a device's answers and its client, while there is a backup."""
+
+    def received(self, data: memoryview) -> None:
+        """From the client; before the device has it."""
+
+    def outputs(self, client: Software, pieces: Iterable[Piece]) -> Iterable[Piece]:
+        """What an input made, in all. Of that, what may go out now; the rest comes by `let_go`."""
+
+
+class Resumed(Protocol):
+    """A session that began in another process."""
+
+    stream: Stream
+    bytes_in: int
+    bytes_out: int
+    facts: Mapping[str, Any]
+
+    def left(self, unsent: int) -> Iterable[Piece]:
+        """What has yet to be sent to its client: `unsent` bytes of what `promote` passed, and all since."""
+
+
+def no_gate(bytes_in: int, /) -> None:
+    """There is nobody to be told."""
+
+
+class Software:
+    """The `Host` of a running device and the `Carrier` of a session; attached from now until `close`.
+
+    With a backup, answers are `produced` first and `outgoing` when the log lets them go; without, it is one.
+    """
+
+    def __init__(
+        self,
+        state: SessionState,
+        client: socket.socket,
+        running: Running,
+        facts: Mapping[str, Any] | None = None,
+        commit: Commit = no_gate,
+    ) -> None:
+        self._begin(state, client, running, commit)
+        self.facts = facts or {}
+        self.stream = Stream(state.spec.devid, running.device.transfer_type)
+        running.attach(self)
+
+    @classmethod
+    def resume(
+        cls,
+        state: SessionState,
+        client: socket.socket,
+        running: Running,
+        before: Resumed,
+        unsent: int,
+        commit: Commit = no_gate,
+    ) -> Software:
+        """Go on with a session that is attached already, in place of the host that it has."""
+        self = cls.__new__(cls)
+        self._begin(state, client, running, commit)
+        self.facts, self.stream, self.bytes_in = before.facts, before.stream, before.bytes_in
+        self.outgoing += before.left(unsent)
+        self.sent = before.bytes_out - sum(map(len, self.outgoing))
+        running.host = self
+        commit(self.bytes_in)
+        self.flush()
+        running.arm()
+        return self
+
+    def _begin(self, state: SessionState, client: socket.socket, running: Running, commit: Commit) -> None:
+        self.loop, self.spec, self.client, self.running = running.loop, state.spec, client, running
+        self.commit = commit
         self.local = running.local_plain
-        self.stream = Stream(spec.devid, running.device.transfer_type)
         self.telemetry = Telemetry()
-        self.outgoing: deque[bytes | memoryview] = deque()
-        self.stalled = False
+        self.bytes_in = self.sent = 0
+        """positions in the client's stream"""
+        self.outgoing: deque[Piece] = deque()
+        self.produced = self.outgoing
+        self.log: OutputLog | None = None
+        self.paused = self.frozen = False
+        self.wanted = IN
         self.capture: Capture | None = None
         self.active_at = time.monotonic_ns()
-        self.idle_ns: Final = int((spec.idle_seconds or 0) * 1e9)
+        self.idle_ns = int((state.spec.idle_seconds or 0) * 1e9)
         client.setblocking(False)
         self.loop.watch(client.fileno(), IN, self.on_client)
-        running.attach(self)
 
     def on_client(self, events: int) -> None:
         if events == OUT:
-            self.flush()
+            self.push()
             return
+        space = self.stream.space()
         try:
-            count = self.client.recv_into(self.stream.space())
+            count = self.client.recv_into(space)
         except BlockingIOError:
             return
         except OSError as error:
             raise Ended(f"the client hung up: {error.strerror}") from None
         if not count:
             raise Ended("the client hung up")
+        self.bytes_in += count
+        if self.log is None:
+            self.commit(self.bytes_in)
+        else:
+            self.log.received(space[:count])
         self.running.take(self.stream.received(count, time.monotonic_ns()))
 
     # The host of the device
@@ -68,7 +156,7 @@ class Software:
             if self.capture:
                 self.capture.complete(urb, Completion(urb.number, Status.CONNRESET), self.kind(urb))
         if answer := self.stream.unlinked(unlink, cancelled):
-            self.outgoing.append(answer)
+            self.produced.append(answer)
 
     def complete(self, completions: Iterable[Completion]) -> None:
         stream, counters = self.stream, self.telemetry.by_address
@@ -76,7 +164,7 @@ class Software:
             sent = stream.pending.get(done.number)
             if sent is None:
                 continue
-            self.outgoing += stream.answer(done)
+            self.produced += stream.answer(done)
             urb, _, began = sent
             now = time.monotonic_ns()
             counters[urb.endpoint].count(now - began, done.status, done.actual_length)
@@ -87,8 +175,14 @@ class Software:
 
     def flush(self) -> None:
         """A client that does not take its answers is not read from meanwhile."""
+        if self.log is not None:
+            made, self.produced = self.produced, deque()
+            self.outgoing += self.log.outputs(self, made)
+        self.push()
+
+    def push(self) -> None:
         outgoing = self.outgoing
-        while outgoing:
+        while outgoing and not self.frozen:
             try:
                 if len(outgoing) == 1:
                     sent = self.client.send(outgoing[0])
@@ -99,10 +193,16 @@ class Software:
             except OSError:
                 outgoing.clear()  # its hang-up comes by the loop
                 break
+            self.sent += sent
             forget(outgoing, sent)
-        if self.stalled != bool(outgoing):
-            self.stalled = bool(outgoing)
-            self.loop.want(self.client.fileno(), OUT if outgoing else IN)
+        self.look()
+
+    def look(self) -> None:
+        """Wait for what can be done now."""
+        wanted = 0 if self.frozen else OUT if self.outgoing else 0 if self.paused else IN
+        if wanted != self.wanted:
+            self.wanted = wanted
+            self.loop.want(self.client.fileno(), wanted)
 
     def idle_at(self) -> int | None:
         return self.active_at + self.idle_ns if self.idle_ns else None
@@ -112,6 +212,49 @@ class Software:
 
     def kind(self, urb: Urb) -> TransferType:
         return self.running.device.transfer_type(urb.endpoint) or TransferType.BULK
+
+    # Beside a backup
+
+    def follow(self, log: OutputLog | None) -> None:
+        """What is produced goes through this log; None: at once."""
+        self.log = log
+        if log is None:
+            self.outgoing += self.produced if self.produced is not self.outgoing else ()
+            self.produced = self.outgoing
+        elif self.produced is self.outgoing:
+            self.produced = deque()
+
+    def let_go(self, pieces: Iterable[Piece]) -> None:
+        """They may go out."""
+        self.outgoing += pieces
+        if self.outgoing:
+            self.push()
+
+    def pause(self, on: bool) -> None:
+        """Do not read from the client meanwhile."""
+        if self.paused != on:
+            self.paused = on
+            self.look()
+
+    def freeze_outputs(self, on: bool) -> None:
+        """Neither read nor write meanwhile."""
+        self.frozen = on
+        self.push()
+
+    def acknowledged(self) -> int:
+        """How many bytes the client's kernel has."""
+        queued = ioctl(self.client.fileno(), SIOCOUTQ, bytes(4))
+        return self.sent - int.from_bytes(queued, sys.byteorder)
+
+    def snapshot(self) -> dict[str, Any]:
+        return {
+            "spec": self.spec.to_json(),
+            "facts": self.facts,
+            "stream": self.stream.snapshot(),
+            "bytes_in": self.bytes_in,
+            "sent": self.sent,
+            "outgoing": [bytes(piece) for piece in self.outgoing],
+        }
 
     # The carrier of the session
 

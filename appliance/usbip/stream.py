@@ -13,10 +13,11 @@ So that 2 and 3 hold, the caller handles events in order and writes bytes in the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import zip_longest
 from mmap import mmap
 from struct import Struct
+from typing import Any
 
 from appliance.errors import ProtocolError
 from appliance.usbip.wire import (
@@ -218,6 +219,26 @@ class Stream:
         self._unlinking[unlink.number] = unlink.seqnum
         return b""
 
+    # Written down
+
+    def snapshot(self) -> dict[str, Any]:
+        """All its state, as plain values and bytes; the data that pending URBs brought is the device's."""
+        return {
+            "rest": bytes(self._view[: self._end]),
+            "wanted": self._wanted,
+            "pending": [[*_plain(urb), packets] for urb, packets, _ in self.pending.values()],
+            "unlinking": [list(both) for both in self._unlinking.items()],
+        }
+
+    def restore(self, state: Mapping[str, Any], now: int = 0) -> None:
+        """Go on where the snapshot was taken; what is pending counts as come `now`."""
+        self._end, self._wanted = len(state["rest"]), state["wanted"]
+        self._view[: self._end] = state["rest"]
+        urbs = ((_urb(*plain), packets) for *plain, packets in state["pending"])
+        self.pending = {urb.number: (urb, packets, now) for urb, packets in urbs}
+        self._bytes = sum(urb.length for urb, *_ in self.pending.values())
+        self._unlinking = dict(state["unlinking"])
+
     def abandon(self) -> tuple[int, ...]:
         """The client is gone: the numbers that the device must unlink. Nothing is answered any more."""
         left = self.in_flight
@@ -234,6 +255,20 @@ class Stream:
         """The answer, and that to the unlink of what was answered meanwhile."""
         seqnum = self._unlinking.pop(number, None)
         return answer if seqnum is None else (*answer, RetUnlink(seqnum, 0).pack())
+
+
+def _plain(urb: Urb) -> tuple[int, int, int, bytes, int, list[tuple[int, int]]]:
+    """What its answer depends on."""
+    setup = urb.setup.emit() if urb.setup else b""
+    packets = [(packet.offset, packet.length) for packet in urb.packets]
+    return urb.number, urb.endpoint, urb.length, setup, urb.flags, packets
+
+
+def _urb(
+    number: int, endpoint: int, length: int, setup: bytes, flags: int, packets: list[tuple[int, int]]
+) -> Urb:
+    parsed = SetupPacket.parse(setup) if setup else None
+    return Urb(number, endpoint, length, b"", parsed, flags, tuple(IsoPacket(*each) for each in packets))
 
 
 def _isochronous(urb: Urb, done: Completion) -> bytes:
