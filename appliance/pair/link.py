@@ -77,7 +77,11 @@ class Link:
     async def take(self, sock: socket.socket, _: str) -> None:
         """A connection of the sibling, from the pair port. OSError if it is another's."""
         loop = asyncio.get_running_loop()
-        context = context_of(self._identity.directory, server_side=True)
+        try:
+            context = context_of(self._identity.directory, server_side=True)
+        except TwinhubError:
+            sock.close()
+            raise
         await loop.connect_accepted_socket(
             partial(self._wire, self.sibling.node), sock, ssl=context, ssl_handshake_timeout=PATIENCE
         )
@@ -110,7 +114,7 @@ class Link:
         while True:
             await self._free.wait()
             if waits:
-                await asyncio.sleep(pause)
+                await asyncio.sleep(4 * pause)
             if not self.is_up:
                 await self._try()
             if self.is_up:

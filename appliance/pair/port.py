@@ -111,16 +111,17 @@ class Port:
                 listener.close()
 
     async def _accept(self, listener: socket.socket, tasks: asyncio.TaskGroup) -> None:
-        loop = asyncio.get_running_loop()
         while True:
+            await arrival(listener)
             try:
-                sock, address = await loop.sock_accept(listener)
+                sock, address = listener.accept()
             except OSError as error:  # gone again, or out of descriptors: later ones may do better
                 log.info("cannot accept a connection on the pair port: %s", error)
                 await asyncio.sleep(0.1)
                 continue
             host = plain_host(address[0])
             if self._may_stay(host):
+                sock.setblocking(False)
                 self._strangers[host] += 1
                 gone = partial(self._part, sock, host)
                 tasks.create_task(self._attend(sock, host)).add_done_callback(gone)
@@ -148,6 +149,17 @@ class Port:
     def _part(self, sock: socket.socket, host: str, _: asyncio.Task[None]) -> None:
         sock.close()
         self._strangers -= Counter([host])
+
+
+async def arrival(listener: socket.socket) -> None:
+    """Returns when there is somebody to accept: `loop.sock_accept` loses whom it has when it is cancelled."""
+    loop = asyncio.get_running_loop()
+    there = asyncio.Event()
+    loop.add_reader(listener, there.set)
+    try:
+        await there.wait()
+    finally:
+        loop.remove_reader(listener)
 
 
 def plain_host(host: str) -> str:

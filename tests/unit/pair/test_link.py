@@ -24,11 +24,12 @@ async def until(true: Callable[[], bool]) -> None:
 
 @pytest.fixture
 async def two(tmp_path: Path) -> AsyncIterator[Two]:
+    """The first of them, by node id, is the one that can reach the other."""
     a, b = sorted(
         (Appliance(tmp_path / "attic"), Appliance(tmp_path / "cellar")), key=lambda each: each.identity.node
     )
     a.trust(b)
-    b.trust(a)
+    b.trust(a, port=1)
     yield a, b
     await a.end()
     await b.end()
@@ -56,6 +57,7 @@ async def test_they_know_each_other_by_name(two: Two) -> None:
 @pytest.mark.parametrize("which", [0, 1])
 async def test_either_may_dial(two: Two, which: int) -> None:
     dials, answers = two[which], two[1 - which]
+    dials.trust(answers)
     answers.trust(dials, port=1)
     dials.begin()
     answers.begin()
@@ -65,6 +67,7 @@ async def test_either_may_dial(two: Two, which: int) -> None:
 
 async def test_they_keep_one_connection_when_both_dial(two: Two) -> None:
     a, b = two
+    b.trust(a)
     links = [a.begin(), b.begin()]
     await asyncio.gather(*(link._try() for link in links))
     await until(lambda: all(link.is_up and len(link._wires) == 1 for link in links))
@@ -87,7 +90,6 @@ async def test_a_daemon_that_was_started_again_takes_the_place_of_its_former_sel
     a, b = two
     cable = Cable(b.port)
     a.trust(b, await cable.plug())
-    b.trust(a, port=1)
     a.begin()
     b.begin()
     await a.up()
@@ -106,7 +108,6 @@ async def test_a_connection_that_carries_nothing_any_more_is_dead(two: Two) -> N
     a, b = two
     cable = Cable(b.port)
     a.trust(b, await cable.plug())
-    b.trust(a, port=1)
     pace = Pace(beat=0.05, lost=20)
     a.begin(pace)
     b.begin(pace)
