@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
+from ipaddress import ip_interface
 from pathlib import Path
 from typing import Final
 
 from appliance.errors import UsageError
 from appliance.exports import names
-from appliance.pair.settings import HIGHEST_VRID, INTERFACE, GroupTable, Interface
+from appliance.pair.settings import HIGHEST_VRID, INTERFACE, GroupTable
 
 FIT: Final = 0
 FAULT: Final = -254
@@ -26,10 +26,15 @@ MOST: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The two appliances' own addresses, between which advertisements go."""
+    """The two appliances' own addresses, between which advertisements go. UsageError for what is no pair."""
 
-    own: IPv4Address | IPv6Address
-    sibling: IPv4Address | IPv6Address
+    own: str
+    sibling: str
+
+    def __post_init__(self) -> None:
+        unlike = self.own == self.sibling or version(self.own) != version(self.sibling)
+        if unlike or "/" in self.own + self.sibling:
+            raise UsageError(f"{self.own} and {self.sibling} are not two addresses of one family")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +44,16 @@ class Instance:
     name: str
     vrid: int
     interface: str
-    address: Interface
+    address: str
+    """With its prefix length."""
     priority: int
     advert: float
 
     def __post_init__(self) -> None:
         within = (
             names.is_name(self.name)
+            and "/" in self.address
+            and version(self.address)
             and re.fullmatch(INTERFACE, self.interface, re.ASCII)
             and 1 <= self.vrid <= HIGHEST_VRID
             and 1 <= self.priority <= 254
@@ -82,32 +90,22 @@ class Places:
 
 
 def instance_of(group: GroupTable) -> Instance:
-    return Instance(group.name, group.vrid, group.interface, group.address, group.priority, group.advert)
+    return Instance(group.name, group.vrid, group.interface, str(group.address), group.priority, group.advert)
 
 
-def link_of(own: str, sibling: str) -> Link:
-    """UsageError for what is no pair of addresses of one family."""
+def version(address: str) -> int:
+    """4 or 6; UsageError for what is no IP address, with its prefix length or without."""
     try:
-        made = Link(ip_address(own), ip_address(sibling))
-    except ValueError as error:
-        raise UsageError(f"a pair's link is between two IP addresses: {error}") from None
-    if made.own.version != made.sibling.version or made.own == made.sibling:
-        raise UsageError(f"{own} and {sibling} are not two addresses of one family")
-    return made
-
-
-def interface_address(text: str) -> Interface:
-    try:
-        return ip_interface(text)
-    except ValueError as error:
-        raise UsageError(f"a group's address has its network, such as 192.168.7.100/24: {error}") from None
+        made = ip_interface(address)
+    except ValueError:
+        made = None
+    if made is None or address not in (str(made), str(made.ip)) or "%" in address:
+        raise UsageError(f"{address[:50]!r} is no IP address as it is usually written")
+    return made.version
 
 
 def configuration(instances: Sequence[Instance], link: Link, places: Places) -> str:
-    """What keepalived reads; UsageError for an address of another family than the link's."""
-    for one in instances:
-        if one.address.version != link.own.version:
-            raise UsageError(f"{one.name}: {one.address} and {link.own} are not addresses of one family")
+    """What keepalived reads."""
     return "\n".join([HEAD.format(fifo=places.fifo), *(section(one, link, places) for one in instances)])
 
 
