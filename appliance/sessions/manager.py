@@ -86,14 +86,25 @@ class Sessions:
 
     async def _serve(self, spec: SessionSpec, listener: socket.socket, client: socket.socket) -> None:
         """Has the gadget's process run the session."""
+        await self._gadget(spec, "serve", (listener.fileno(), client.fileno()), spec=spec.to_json())
+
+    async def _gadget(self, spec: SessionSpec, op: str, fds: tuple[int, ...], **fields: Any) -> None:
         try:
             gadget = await GadgetLink.open(self.runtime_dir / GADGETS / f"{spec.gadget}.sock")
         except OSError:
             raise Unavailable(f"gadget {spec.gadget} does not run at the moment; try again") from None
         try:
-            await gadget.ask("serve", (listener.fileno(), client.fileno()), spec=spec.to_json())
+            await gadget.ask(op, fds, **fields)
         finally:
             await gadget.close()
+
+    async def resume(self, spec: SessionSpec, client: socket.socket) -> None:
+        """A gadget's session that began on the sibling goes on here, on its client's rebuilt socket, which is
+        closed here in any case."""
+        path = self.directory / f"{spec.id}.sock"
+        with client, listen(path) as listener:
+            await self._gadget(spec, "resume", (listener.fileno(), client.fileno()))
+            self._keep(await SessionLink.open(path))
 
     async def adopt(self) -> list[SessionSpec]:
         """The sessions that an earlier daemon left running are ours from now on."""

@@ -17,12 +17,11 @@ Everybody is told `{"event": "twin", "state", "reason"}`: of a master "syncing",
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from appliance.errors import Busy, Unavailable, describe
 from appliance.loop import Loop
@@ -58,6 +57,8 @@ class Twin:
             "protect": self.protect,
             "sole": self.sole,
             "freeze": self.freeze,
+            "hold": self.hold,
+            "thaw": self.go_on,
             "promote": self.promote,
             "resume": self.resume,
             "drop": self.drop,
@@ -123,11 +124,19 @@ class Twin:
             assert self.wire
             self.wire.close()
 
-    def freeze(self, message: Message, connection: Connection) -> bool | None:
+    def hold(self, message: Message, connection: Connection) -> bool:
         if self.running.live:
             self.running.freeze()
             if client := self.client:
                 client.freeze_outputs(True)
+        return True
+
+    def go_on(self, message: Message, connection: Connection) -> bool:
+        self.thaw()
+        return True
+
+    def freeze(self, message: Message, connection: Connection) -> bool | None:
+        self.hold(message, connection)
         if not self.master:
             return True
         self.master.when_acked(partial(answer, connection))
@@ -161,6 +170,11 @@ class Twin:
 
     def promote(self, message: Message, connection: Connection) -> None:
         """All that came from the master is executed first. Who asks has the group's grant."""
+        (tail,) = connection.take_fds("a file for the tail")
+        with open(tail, "wb") as file:
+            connection.tell({"ok": {"sessions": self.promoted(message, file)}})
+
+    def promoted(self, message: Message, file: BinaryIO) -> list[dict[str, Any]]:
         if not self.follower or not self.wire:
             raise Unavailable("this is no copy, or one without a master")
         self.wire.drain()
@@ -168,13 +182,10 @@ class Twin:
         self.follower.promote()
         self.wire.close()
         self.wire = self.follower = None
-        shadow = self.orphan
-        if not shadow:
-            connection.tell({"ok": {"sessions": []}})
-            return
-        tail = memfd(shadow.give())
-        connection.tell({"ok": {"sessions": [position(shadow)]}}, (tail,))
-        os.close(tail)
+        if not (shadow := self.orphan):
+            return []
+        file.write(shadow.give())
+        return [position(shadow)]
 
     def resume(self, message: Message, connection: Connection) -> bool:
         fds = connection.take_fds("the session's listening control socket", "the client's socket")
@@ -232,10 +243,3 @@ def position(shadow: Shadow) -> dict[str, Any]:
         "broken": shadow.broken,
     }
 
-
-def memfd(data: bytes) -> int:
-    file = os.memfd_create("tail")
-    with open(file, "wb", closefd=False) as written:
-        written.write(data)
-    os.lseek(file, 0, os.SEEK_SET)
-    return file

@@ -1,0 +1,238 @@
+"""A group's gadgets: what its node wants done, said to their processes (`appliance.sessions.replication.twin`).
+
+A backup's processes are copies, started as such. The way of a feed: the backup offers a stream for each gadget,
+the master dials them and passes each to the gadget's process; those speak TLS with each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from appliance.errors import PeerError, TwinhubError
+from appliance.pair import messages as m
+from appliance.pair.streams import Streams, hand_over
+from appliance.pair.timeline import Timeline
+from appliance.sessions.control import Message
+from appliance.sessions.gadgets import Gadgets
+from appliance.sessions.manager import Sessions
+from appliance.sessions.state import SessionSpec
+
+log = logging.getLogger(__name__)
+
+PROTECTING: Final = 30.0
+"""Seconds in which the sibling must have acknowledged what clients have already."""
+MOST_TAIL: Final = 32 << 20
+CAUGHT_UP: Final = ("caught_up", "in_sync")
+"""What a master's process says, and a copy's, when both are the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A session whose client has yet to be found again: its connection's facts and where both streams stand."""
+
+    gadget: str
+    spec: SessionSpec
+    facts: Mapping[str, Any]
+    bytes_in: int
+    bytes_out: int
+    tail: bytes
+
+
+class Gateway(Protocol):
+    """The group's address, and the connections of its clients."""
+
+    async def close(self) -> None:
+        """What clients say is held from now on, and nobody is told that nobody is there."""
+
+    async def open(self) -> None: ...
+
+    async def rebuild(self, orphans: Sequence[Orphan]) -> list[socket.socket | TwinhubError]: ...
+
+    async def refuse(self, orphan: Orphan) -> None:
+        """This client learns at once that its session is over."""
+
+
+class GadgetExports:
+    """`tell`: to the group's runner. `offer`: sends tokens to the sibling, for its `offered`."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        gadgets: Gadgets,
+        sessions: Sessions,
+        gateway: Gateway,
+        streams: Streams,
+        keys: Path,
+        tell: Callable[[m.Input], None],
+        offer: Callable[[int, Mapping[str, str]], None],
+        timed: Callable[[Timeline], None],
+    ) -> None:
+        self.names, self.gadgets, self.sessions, self.gateway = tuple(names), gadgets, sessions, gateway
+        self.streams, self.keys, self.tell, self.offer, self.timed = streams, keys, tell, offer, timed
+        self._epoch = self._feed = 0
+        self._caught_up: set[str] = set()
+        self._copying: set[asyncio.Task[None]] = set()
+
+    # What the node wants
+
+    async def protect(self) -> None:
+        await self._all("protect", PROTECTING)
+
+    async def sole(self, until: int) -> None:
+        await self._all("sole", until=until)
+
+    async def stop(self) -> None:
+        await self._all("hold")
+
+    async def freeze(self) -> None:
+        await self._all("freeze")
+
+    async def thaw(self) -> None:
+        await self._all("thaw")
+
+    async def feed(self, epoch: int, feed: int) -> None:
+        """The sibling's offer begins it."""
+        self._begin(epoch, feed)
+
+    async def follow(self, epoch: int, feed: int) -> None:
+        self._begin(epoch, feed)
+        await self.gateway.close()
+        await asyncio.gather(*(self.gadgets.restart(name, follow=True) for name in self.names))
+        take = partial(self._taken, epoch, feed)
+        self.offer(feed, {name: self.streams.offer(name, partial(take, name)) for name in self.names})
+
+    async def promote(self, epoch: int) -> None:
+        """Clients are answered when this returns."""
+        timeline = Timeline("takeover", epoch)
+        self._begin(epoch, 0)
+        found = await asyncio.gather(*(self._promote_one(name, epoch) for name in self.names))
+        orphans = [orphan for one in found for orphan in one]
+        timeline.reached("executed")
+        connections = await self.gateway.rebuild(orphans)
+        timeline.reached("rebuilt")
+        work = (self._go_on(*each, timeline) for each in zip(orphans, connections, strict=True))
+        await asyncio.gather(*work)
+        timeline.reached("resumed")
+        await self.gateway.open()
+        timeline.reached("answering")
+        self.timed(timeline)
+
+    async def demote(self) -> None:
+        """Their processes die without a farewell to the clients; copies take their places."""
+        self._begin(self._epoch, 0)
+        await self.gateway.close()
+        await asyncio.gather(*(self.gadgets.restart(name, follow=True) for name in self.names))
+
+    # The streams
+
+    def offered(self, feed: int, tokens: Mapping[str, str]) -> None:
+        """By the sibling, which follows."""
+        if feed == self._feed:
+            self._spawn(self._copy(self._epoch, feed, tokens))
+
+    def _begin(self, epoch: int, feed: int) -> None:
+        self._epoch, self._feed = epoch, feed
+        self._caught_up.clear()
+        for task in self._copying:
+            task.cancel()
+
+    async def _copy(self, epoch: int, feed: int, tokens: Mapping[str, str]) -> None:
+        try:
+            for name in self.names:
+                if name not in tokens:
+                    raise PeerError(f"the sibling has no gadget {name}; its configuration is another")
+                sock = await self.streams.dial(tokens[name])
+                await self._hand(name, "replicate", sock, epoch, feed)
+        except TwinhubError as error:
+            self._lost(feed, str(error))
+
+    def _taken(self, epoch: int, feed: int, name: str, sock: socket.socket) -> None:
+        self._spawn(self._follow_one(epoch, feed, name, sock))
+
+    async def _follow_one(self, epoch: int, feed: int, name: str, sock: socket.socket) -> None:
+        try:
+            await self._hand(name, "follow", sock, epoch, feed)
+        except TwinhubError as error:
+            self._lost(feed, str(error))
+
+    async def _hand(self, name: str, op: str, sock: socket.socket, epoch: int, feed: int) -> None:
+        link = self.gadgets.link(name)
+        link.on_twin = partial(self._heard, feed, name)
+        await hand_over(link, op, sock, epoch=epoch, keys=str(self.keys))
+
+    def _heard(self, feed: int, name: str, state: str, reason: str) -> None:
+        if feed != self._feed:
+            return
+        if state == "lost":
+            self._lost(feed, f"{name}: {reason}")
+        elif state in CAUGHT_UP:
+            self._caught_up.add(name)
+            if self._caught_up >= set(self.names):
+                self.tell(m.CaughtUp(feed))
+
+    def _lost(self, feed: int, reason: str) -> None:
+        if feed == self._feed:
+            log.warning("the copy on the sibling: %s", reason)
+            self.tell(m.StreamsLost(feed))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._copying.add(task)
+        task.add_done_callback(self._copying.discard)
+
+    # Takeover
+
+    async def _promote_one(self, name: str, epoch: int) -> list[Orphan]:
+        file = os.memfd_create("tail")
+        try:
+            told: Message = await self.gadgets.ask(name, "promote", (file,), epoch=epoch)
+            return [orphan_of(name, each, file) for each in told["sessions"]]
+        except TwinhubError as error:
+            log.error("gadget %s cannot be taken over: %s", name, error)
+            return []
+        finally:
+            os.close(file)
+
+    async def _go_on(
+        self, orphan: Orphan, connection: socket.socket | TwinhubError, timeline: Timeline
+    ) -> None:
+        try:
+            if isinstance(connection, TwinhubError):
+                raise connection
+            await self.sessions.resume(orphan.spec, connection)
+        except TwinhubError as error:
+            log.error("session %s of %s ends: %s", orphan.spec.id, orphan.gadget, error)
+            timeline.lost.append(f"{orphan.spec.name}: {error}")
+            await self.gadgets.ask(orphan.gadget, "drop")
+            await self.gateway.refuse(orphan)
+        else:
+            timeline.kept.append(orphan.spec.name)
+
+    async def _all(self, op: str, patience: float | None = None, **fields: Any) -> None:
+        asked: list[Awaitable[Any]] = [
+            self.gadgets.link(name).ask(op, patience=patience, **fields)
+            if patience
+            else self.gadgets.ask(name, op, **fields)
+            for name in self.names
+        ]
+        await asyncio.gather(*asked)
+
+    async def close(self) -> None:
+        for task in (tasks := list(self._copying)):
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
+def orphan_of(name: str, told: Mapping[str, Any], file: int) -> Orphan:
+    size = min(int(told["tail"]), MOST_TAIL)
+    spec = SessionSpec.from_json(told["spec"])
+    return Orphan(name, spec, told["facts"], told["bytes_in"], told["bytes_out"], os.pread(file, size, 0))
