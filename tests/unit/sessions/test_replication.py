@@ -1,0 +1,218 @@
+"""A gadget and its copy: what the client gets when the master dies at any moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from appliance.errors import Unavailable
+from appliance.sessions.replication.master import Phase
+from gadgets.definition import Definition
+from gadgets.usb.inputs import read_input
+from tests.unit.sessions.replicas import (
+    DISK,
+    KEYBOARD,
+    SERIAL,
+    Bytes,
+    Pair,
+    Script,
+    Step,
+    alone,
+    storing,
+    talking,
+    typing,
+)
+
+FAULTS = (
+    {"kind": "nak", "endpoint": 0x81, "seconds": 0.004, "nth": 3},
+    {"kind": "corrupt", "bits": 2, "endpoint": 0x81, "chance": 0.5},
+    {"kind": "stall", "endpoint": 0x81, "nth": 5},
+)
+GADGETS: dict[str, tuple[Definition, Script]] = {
+    "keyboard": (KEYBOARD, typing),
+    "disk": (DISK, storing),
+    "serial": (SERIAL, talking),
+    "keyboard with faults": (replace(KEYBOARD, faults=FAULTS, seed=3), typing),
+    "disk with faults": (replace(DISK, faults=FAULTS, seed=5), storing),
+}
+
+
+@contextmanager
+def paired(definition: Definition, *, follower: Definition | None = None) -> Iterator[Pair]:
+    pair = Pair(definition, follower=follower)
+    try:
+        yield pair
+    finally:
+        pair.close()
+
+
+def go_on(pair: Pair, steps: list[Step], ends: list[int]) -> bytes:
+    """The master is gone. The copy takes over; what it has not had comes again, from the client by its TCP,
+    and local inputs from whoever got no answer. All that the client ever got."""
+    executed, taken = pair.follower.index, pair.follower.shadow.bytes_in if pair.follower.shadow else 0
+    copy = pair.take_over()
+    if copy.software is None:
+        copy.attach()
+    for number, step in enumerate(steps):
+        if isinstance(step, Bytes):
+            skip = min(len(step.data), taken)
+            taken -= skip
+            copy.do(Bytes(step.data[skip:]))
+        elif number >= len(ends) or executed < ends[number]:
+            copy.do(step)
+    return copy.hear()
+
+
+@pytest.mark.parametrize("gadget", GADGETS)
+def test_a_master_may_die_at_every_record(gadget: str) -> None:
+    definition, script = GADGETS[gadget]
+    steps = script()
+    expected = alone(definition, steps)
+    for deadline in range(1, 1000):
+        with paired(definition) as pair:
+            pair.protect()
+            began = pair.log.index
+            pair.master.attach()
+            ends: list[int] = []
+            for step in steps:
+                pair.master.do(step)
+                ends.append(pair.log.index)
+            while pair.over and pair.follower.index < began + deadline:
+                pair.move(1)
+                pair.answer()
+            done = not pair.over
+            assert expected.startswith(pair.master.hear())
+            assert go_on(pair, steps, ends) == expected
+        if done:
+            break
+    assert done
+
+
+@pytest.mark.parametrize("gadget", GADGETS)
+@given(data=st.data())
+@settings(max_examples=25, deadline=None)
+def test_a_master_may_die_in_the_middle_of_anything(gadget: str, data: st.DataObject) -> None:
+    definition, script = GADGETS[gadget]
+    steps = script()
+    stop = data.draw(st.integers(0, len(steps)), "steps until the crash")
+    begins_late = data.draw(st.booleans(), "the session begins before the copy")
+    with paired(definition) as pair:
+        if begins_late:
+            pair.master.attach()
+        pair.protect()
+        if not begins_late:
+            pair.master.attach()
+        ends: list[int] = []
+        for step in steps[:stop]:
+            pair.master.do(step)
+            ends.append(pair.log.index)
+            pair.move(data.draw(st.integers(0, len(pair.over)), "bytes that get over"))
+            if data.draw(st.booleans(), "an answer gets back"):
+                pair.answer()
+                pair.master.hear()
+        pair.move(data.draw(st.integers(0, len(pair.over)), "bytes that got over at last"))
+        assert go_on(pair, steps, ends) == alone(definition, steps)
+
+
+@pytest.mark.parametrize("gadget", GADGETS)
+def test_nothing_is_released_that_the_copy_has_not_executed(gadget: str) -> None:
+    definition, script = GADGETS[gadget]
+    with paired(definition) as pair:
+        pair.protect()
+        pair.master.attach()
+        for step in script():
+            before = len(pair.master.got)
+            pair.master.do(step)
+            assert len(pair.master.got) == before
+            pair.move()
+            pair.answer()
+            pair.master.hear()
+            shadow = pair.follower.shadow
+            assert shadow
+            assert len(pair.master.got) == shadow.bytes_out
+        assert pair.master.got == alone(definition, script())
+
+
+def test_inputs_do_not_wait_for_the_copy() -> None:
+    with paired(KEYBOARD) as pair:
+        pair.protect()
+        pair.master.attach()
+        for step in typing():
+            pair.master.do(step)
+        assert pair.master.hear() == b""
+        pair.settle()
+        assert pair.master.hear() == alone(KEYBOARD, typing())
+
+
+def test_without_protection_nothing_waits() -> None:
+    with paired(KEYBOARD) as pair:
+        pair.log.start()
+        pair.master.attach()
+        for step in typing():
+            pair.master.do(step)
+        assert pair.master.hear() == alone(KEYBOARD, typing())
+
+
+def test_a_protected_master_that_loses_its_copy_is_silent_until_it_is_told_that_it_is_alone() -> None:
+    steps = typing()
+    with paired(KEYBOARD) as pair:
+        pair.protect()
+        pair.master.attach()
+        pair.log.lose("the sibling hung up")
+        for step in steps:
+            pair.master.do(step)
+        assert pair.master.hear() == b""
+        assert pair.phases[-1] is Phase.LOST
+        pair.log.sole()
+        assert pair.master.hear() == alone(KEYBOARD, steps)
+
+
+def test_an_unprotected_master_that_loses_its_copy_goes_on() -> None:
+    with paired(KEYBOARD) as pair:
+        pair.log.start()
+        pair.log.lose("the sibling hung up")
+        pair.master.attach()
+        for step in typing():
+            pair.master.do(step)
+        assert pair.master.hear() == alone(KEYBOARD, typing())
+
+
+def test_a_copy_that_answers_otherwise_drops_out() -> None:
+    with paired(KEYBOARD) as pair:
+        pair.protect()
+        pair.master.attach()
+        astray = read_input(pair.copy.running.device.inputs, {"type_text": "x"})
+        for number, step in enumerate(typing()):
+            pair.master.do(step)
+            pair.settle()
+            if number == 1:
+                pair.copy.running.local(astray)
+        assert pair.phases[-1] is Phase.LOST
+        assert "otherwise" in pair.reasons[-1]
+        assert alone(KEYBOARD, typing()).startswith(pair.master.hear())
+
+
+def test_a_copy_that_is_not_in_sync_is_not_promoted() -> None:
+    with paired(KEYBOARD) as pair:
+        pair.log.start()
+        with pytest.raises(Unavailable, match="not in sync"):
+            pair.follower.promote()
+
+
+def test_the_next_session_gets_nothing_of_the_one_before() -> None:
+    with paired(KEYBOARD) as pair:
+        pair.protect()
+        pair.master.attach()
+        pair.master.do(typing()[0])
+        pair.master.running.detach()
+        pair.master.attach()
+        pair.settle()
+        assert pair.master.hear() == b""
+        pair.master.do(typing()[0])
+        pair.settle()
+        assert len(pair.master.hear()) == 48
