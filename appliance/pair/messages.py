@@ -211,7 +211,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """Bring the sibling in sync, on new streams."""
+    """Bring the sibling in sync, on new streams; it follows a little later, once it has heard of them."""
 
     epoch: int
     feed: int

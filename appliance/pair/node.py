@@ -30,8 +30,8 @@ LEADING: Final = (Role.PROMOTING, Role.MASTER, Role.YIELDING)
 class Node(Knowing):
     """`on(input)` gives what is to be done; `wake_at()` when to come with a Tick at the latest.
 
-    `boot` is greater at every start, `known` the newest `standing` of an earlier life, `atomic` the
-    selector's: whether its claims compare and swap.
+    `boot` is greater at every start, by more than a life has feeds (nanoseconds do); `known` the newest
+    `standing` of an earlier life; `atomic` the selector's: whether its claims compare and swap.
     """
 
     def __init__(
@@ -46,8 +46,8 @@ class Node(Knowing):
         atomic: bool = True,
     ) -> None:
         super().__init__(me, sibling, group, boot, now, known, atomic=atomic)
-        self.joined = (0, 0)  # boot and number of the last feed that was followed
-        self.feeds = 0
+        self.joined = 0  # the last feed that was followed
+        self.feeds = boot  # the last that was given
         self.feed_at = now
         self.waited = -1  # the last epoch in which outputs began to wait, or an heir was offered
         self.lent = now  # the lease that the exports know of
@@ -116,15 +116,15 @@ class Node(Knowing):
 
     def _is_offered(self) -> bool:
         peer = self.there
-        if peer is None or peer.role is not Role.MASTER or not peer.feed or peer.standing != self.standing:
+        if peer is None or peer.role is not Role.MASTER or peer.standing != self.standing:
             return False
         free = self.loose <= self.standing.epoch and not isinstance(self.ask, m.Claim) and not self.unread
-        return self.joined < (peer.boot, peer.feed) and free
+        return self.joined < peer.feed and free
 
     def _follow(self) -> None:
         assert self.peer
         self.unfeed()
-        self.joined, self.feed = (self.peer.boot, self.peer.feed), self.peer.feed
+        self.joined = self.feed = self.peer.feed
         self.complete = -1
         self._become(Role.JOINING)
         self.out.append(m.Follow(self.standing.epoch, self.feed))
@@ -153,7 +153,7 @@ class Node(Knowing):
             self._part()
         elif self._is_offered():
             self._follow()
-        elif self.level and peer and peer.gate is Gate.WAIT and (peer.boot, peer.feed) == self.joined:
+        elif self.level and peer and peer.gate is Gate.WAIT and peer.feed == self.joined:
             if peer.standing == self.standing:
                 self.complete = self.standing.epoch
                 self._become(Role.STANDBY)
@@ -221,15 +221,17 @@ class Node(Knowing):
                 self.lent = self.until
                 self.out.append(m.Sole(self.until))
             self._set_gate(Gate.FLOW)
-        elif self.gate is Gate.FLOW and self.now >= self.until or self._is_unsure():
+        elif self._is_unsure():
             self._stop()
         if self.gate is Gate.FLOW or (self.guarded and self.level):
             self.proof = self.now
 
     def _is_unsure(self) -> bool:
         """Outputs flow where they must not any more, or wait for a feed that is over."""
+        if self.guarding:
+            return False
         if self.gate is Gate.FLOW:
-            return not self.is_sole()
+            return self.now >= self.until or not self.is_sole()
         return self.gate is Gate.WAIT and not self.level and self.is_sole()
 
     def _keep(self) -> None:
@@ -352,8 +354,8 @@ class Node(Knowing):
         last = self.told
         status = m.Status(
             self.group.name, self.me, self.boot, last.count if last else 0, self.role, self.gate,
-            self.standing, self.feed if self.role in LEADING else 0, self.group.priority(self.me), self.healthy,
-            self.wish and self.role is Role.STANDBY, self.low is not None, self.loose,
+            self.standing, self.feed if self.role in LEADING else 0, self.group.priority(self.me),
+            self.healthy, self.wish and self.role is Role.STANDBY, self.low is not None, self.loose,
         )  # fmt: skip
         if status != last or self.now >= self.beat_at:
             self.told = replace(status, count=status.count + 1)
