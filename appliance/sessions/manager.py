@@ -88,7 +88,7 @@ class Sessions:
         """Has the gadget's process run the session."""
         await self._gadget(spec, "serve", (listener.fileno(), client.fileno()), spec=spec.to_json())
 
-    async def _gadget(self, spec: SessionSpec, op: str, fds: tuple[int, ...], **fields: Any) -> None:
+    async def _gadget(self, spec: SessionSpec, op: str, fds: tuple[int, ...], /, **fields: Any) -> None:
         try:
             gadget = await GadgetLink.open(self.runtime_dir / GADGETS / f"{spec.gadget}.sock")
         except OSError:

@@ -168,11 +168,11 @@ class Twin:
         self.follower, self.wire = follower, wire
         return True
 
-    def promote(self, message: Message, connection: Connection) -> None:
+    def promote(self, message: Message, connection: Connection) -> Message:
         """All that came from the master is executed first. Who asks has the group's grant."""
         (tail,) = connection.take_fds("a file for the tail")
         with open(tail, "wb") as file:
-            connection.tell({"ok": {"sessions": self.promoted(message, file)}})
+            return {"sessions": self.promoted(message, file)}
 
     def promoted(self, message: Message, file: BinaryIO) -> list[dict[str, Any]]:
         if not self.follower or not self.wire:
@@ -242,4 +242,3 @@ def position(shadow: Shadow) -> dict[str, Any]:
         "tail": shadow.tail_size,
         "broken": shadow.broken,
     }
-
