@@ -1,6 +1,6 @@
 """How two appliances that do not know each other exchange certificates, by a short code read off a screen.
 
-SPAKE2 (PyPI `spake2`) makes of the code a key that only those two have who know it. Who listens learns nothing,
+SPAKE2 (PyPI `spake2`) makes of the code a key that only those two have who know it. Who listens learns none,
 who stands between them has one guess a run, and three wrong ones end the code. The key then proves that
 certificate, name and port come from the other one.
 
