@@ -1,0 +1,1 @@
+"""What may leave a protected address: no farewell nobody meant, no acknowledgement before its time."""
