@@ -49,6 +49,9 @@ THEMES: Final[dict[str, dict[str, str]]] = {
     "witness": {
         "witness": "run a witness, which says which of two appliances owns a group",
     },
+    "arbiter": {
+        "arbiter": "run an arbiter, which turns the switch of a hub for two appliances",
+    },
     "doctor": {
         "doctor": "find out what is missing on this machine, and what to do",
     },

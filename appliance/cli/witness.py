@@ -78,7 +78,7 @@ COMMANDS = {
         witness,
         arguments,
         "Runs a witness: on a machine that is neither of the two appliances, it says which of them owns a "
-        "group, and in which epoch. Any number of pairs may use it, with one key, if no two groups have one name.",
-        "twinhub witness --listen 10.0.0.9:3243 --state /var/lib/witness.json --key /etc/twinhub/selector.key",
+        "group, and in which epoch. Several pairs may use it with one key; no two groups may have one name.",
+        "twinhub witness --listen 10.0.0.9:3243 --state /var/lib/witness.json --key /root/selector.key",
     ),
 }

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from appliance.errors import ConfigError, PeerError, ProtocolError, TwinhubError, Unavailable
 from appliance.pair.model import Standing
+from appliance.pair.selector import store
 from appliance.pair.selector.register import Refused
-from appliance.pair.selector.witness import store, wire
+from appliance.pair.selector.witness import wire
 from appliance.pair.selector.witness.client import WitnessSelector
 from appliance.pair.selector.witness.server import Server, Settings, Witness
 
@@ -64,6 +65,13 @@ async def test_all_four_calls_reach_the_register(tmp_path: Path) -> None:
         with pytest.raises(Refused):
             await a.renew("a", 1)
         assert await b.release("b", 2) == Standing(None, 3, None)
+
+
+async def test_a_claim_whose_answer_was_lost_can_be_said_again(tmp_path: Path) -> None:
+    async with witness(tmp_path / "state") as port, asking(port) as a:
+        assert await a.claim("a", 0, "b") == await a.claim("a", 0, "b") == Standing("a", 1, "b")
+        with pytest.raises(Refused):
+            await a.claim("a", 0, None)
 
 
 async def test_the_lease_is_told_even_with_a_refusal(tmp_path: Path) -> None:
@@ -241,7 +249,9 @@ def test_a_lost_state_is_made_good_by_a_first_epoch_above_what_was(tmp_path: Pat
     assert kept.answer({"op": "look", "group": "desk"})["epoch"] == 40
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b'{"groups": 1}', b'{"groups": {"a": [1, 2, 3]}}', b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b'{"standings": 1}', b'{"standings": {"a": [1, 2, 3]}}', b"\xff"]
+)
 def test_a_broken_state_stops_the_witness_with_advice(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "state").write_bytes(content)
     with pytest.raises(ConfigError, match="restore it, or move it away"):
@@ -250,5 +260,5 @@ def test_a_broken_state_stops_the_witness_with_advice(tmp_path: Path, content: b
 
 def test_a_crash_while_writing_leaves_the_state_that_was(tmp_path: Path) -> None:
     store.save(tmp_path / "state", {"desk": Standing("a", 1, None)})
-    (tmp_path / "state.new").write_bytes(b'{"groups": {"de')
+    (tmp_path / "state.new").write_bytes(b'{"standings": {"de')
     assert store.load(tmp_path / "state") == {"desk": Standing("a", 1, None)}

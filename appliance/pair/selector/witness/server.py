@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from appliance.errors import Busy, PeerError, TwinhubError, Unavailable
+from appliance.pair.selector import store
 from appliance.pair.selector.register import FREE, Op, Refused, Register, Request, apply
-from appliance.pair.selector.witness import store, wire
+from appliance.pair.selector.witness import wire
 
 MOST_GROUPS: Final = 1024
 MOST_STRANGERS: Final = 64

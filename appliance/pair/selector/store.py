@@ -1,4 +1,4 @@
-"""The witness' registers on its disk: what it has answered, a crash does not take back."""
+"""Standings on the disk of witness and arbiter: what they have answered, a crash does not take back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from appliance.pair.model import Standing
 from appliance.pair.selector.register import is_epoch, is_node
 
 LARGEST: Final = 4 << 20
-"""Bytes of the file: far more than MOST_GROUPS need."""
+"""Bytes of the file: far more than a witness' groups need."""
 
 LOST: Final = (
     "the epochs in it protect every group: restore it, or move it away and start once with --first-epoch, "
@@ -29,20 +29,20 @@ def load(path: Path) -> dict[str, Standing]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise ConfigError(f"cannot read the witness' state {path}: {error.strerror}") from None
+        raise ConfigError(f"cannot read the state {path}: {error.strerror}") from None
     try:
-        return {group: _standing(found) for group, found in json.loads(data)["groups"].items()}
+        return {name: _standing(found) for name, found in json.loads(data)["standings"].items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise ConfigError(f"{path} is not a witness' state; {LOST}") from None
+        raise ConfigError(f"{path} is not what was written there; {LOST}") from None
 
 
 def save(path: Path, standings: Mapping[str, Standing]) -> None:
     """On the disk when this returns; a crash leaves the old file or the new. Raises Unavailable."""
-    groups = {group: [s.owner, s.epoch, s.heir] for group, s in standings.items()}
+    written = {name: [s.owner, s.epoch, s.heir] for name, s in standings.items()}
     fresh = path.with_name(path.name + ".new")
     try:
         with open(fresh, "w", encoding="utf-8", opener=_private) as file:
-            json.dump({"groups": groups}, file)
+            json.dump({"standings": written}, file)
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)
@@ -52,7 +52,7 @@ def save(path: Path, standings: Mapping[str, Standing]) -> None:
         finally:
             os.close(folder)
     except OSError as error:
-        raise Unavailable(f"the witness cannot write {path}: {error.strerror}; is its disk full?") from None
+        raise Unavailable(f"cannot write the state {path}: {error.strerror}; is the disk full?") from None
 
 
 def _private(path: str, flags: int) -> int:
