@@ -47,7 +47,7 @@ class Disk(Function):
         if not 0 < len(luns) <= MAX_LUNS:
             raise UsageError(f"a disk has 1 to {MAX_LUNS} luns, not {len(luns)}")
         natures = [nature_of(lun, index, len(luns)) for index, lun in enumerate(luns)]
-        self.name = name
+        self.name, self.luns = name, luns
         self.units = [Unit(nature, open_medium, self.tell) for nature in natures]
         self._transport = BulkOnly(Target(self.units), self)
         try:

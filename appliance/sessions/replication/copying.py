@@ -7,6 +7,7 @@ client does meanwhile, and nobody keeps a list of what has changed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from appliance.errors import MediumError, UsageError
 from appliance.sessions.replication.records import CHUNK, Block, Place, Probe, Want, Zeros
@@ -34,8 +35,29 @@ def numbers(gadget: Gadget) -> dict[Place, int]:
     return {place: unit.medium_number for place, unit in units(gadget).items()}
 
 
-def sizes(gadget: Gadget) -> dict[Place, int]:
-    return {place: unit.medium.size for place, unit in units(gadget).items() if unit.medium}
+def sizes(gadget: Gadget) -> dict[Place, int | None]:
+    return {place: unit.medium.size if unit.medium else None for place, unit in units(gadget).items()}
+
+
+def homes(gadget: Gadget) -> dict[Place, str]:
+    """What the definition puts in."""
+    return {
+        Place(number, lun): given.medium
+        for number, function in enumerate(gadget.functions)
+        if isinstance(function, Disk)
+        for lun, given in enumerate(function.luns)
+    }
+
+
+def at_home(gadget: Gadget, device: Mapping[str, Any], theirs: Mapping[Place, str]) -> None:
+    """In the snapshot of a device, what the master's definition put in becomes what ours does: files need not
+    be at the same place. What was put in later is where it was said to be."""
+    ours = homes(gadget)
+    functions = device["device"]["functions"]
+    for place, spec in theirs.items():
+        unit = functions[place.function]["units"][place.lun]
+        if unit["medium"] == spec:
+            unit["medium"] = ours[place]
 
 
 def announced(gadget: Gadget, places: Iterator[Place]) -> Iterator[AnyPiece]:
@@ -80,7 +102,7 @@ def flush(gadget: Gadget) -> None:
             unit.medium.flush()
 
 
-def check_sizes(gadget: Gadget, wanted: Mapping[Place, int]) -> None:
+def check_sizes(gadget: Gadget, wanted: Mapping[Place, int | None]) -> None:
     found = sizes(gadget)
     if found != dict(wanted):
         raise UsageError(f"the media here have {found} bytes, the master's {dict(wanted)}: make them equal")

@@ -116,14 +116,15 @@ class Follower:
         running = self.running
         try:
             running.host = None
+            media = {Place(function, lun): rest for function, lun, *rest in state.media}
+            copying.at_home(running.gadget, state.device, {place: spec for place, (_, spec) in media.items()})
             running.gadget.device.restore(state.device)
             running.plugged = state.plugged
             if state.session is not None:
                 running.host = Shadow.restored(state.session, running, self.made)
-            sizes = {Place(function, lun): size for function, lun, size in state.media}
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ProtocolError(f"the master sent a state that cannot be one: {error!r}") from None
-        copying.check_sizes(running.gadget, sizes)
+        copying.check_sizes(running.gadget, {place: size for place, (size, _) in media.items()})
         self.has_state, self.digest = True, 0
         self.numbers = copying.numbers(running.gadget)
         self.look_at_clock(state.now)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from time import monotonic_ns
-from typing import Final
+from typing import Any, Final
 from zlib import crc32
 
 from appliance.errors import PeerError, ProtocolError, TwinhubError, Unavailable
@@ -235,7 +235,7 @@ class Master:
             self.covered_from = self.seen = client.sent
             session = {**client.snapshot(), "held": [bytes(piece) for e in self.waiting for piece in e.held]}
         device = running.gadget.device.snapshot()
-        self.append(State(running.now(), whole, running.plugged, device, sizes_of(running), session))
+        self.append(State(running.now(), whole, running.plugged, device, media_of(running), session))
         self.digest = 0
         self.whole_at = self.index if whole else None
 
@@ -340,5 +340,6 @@ class Master:
         self.tell(phase, reason)
 
 
-def sizes_of(running: Running) -> list[list[int]]:
-    return [[*place, size] for place, size in copying.sizes(running.gadget).items()]
+def media_of(running: Running) -> list[list[Any]]:
+    homes = copying.homes(running.gadget)
+    return [[*place, size, homes[place]] for place, size in copying.sizes(running.gadget).items()]

@@ -78,8 +78,8 @@ class State:
     whole: bool
     plugged: bool
     device: Mapping[str, Any]
-    media: list[list[int]]
-    """function, lun, bytes, of each"""
+    media: list[list[Any]]
+    """function, lun, bytes (None: there is none), and what the definition puts in, of each"""
     session: Mapping[str, Any] | None
 
     kind: ClassVar[int] = 2
