@@ -157,7 +157,6 @@ global_defs {{
     vrrp_garp_master_delay 1
     vrrp_garp_master_refresh 30
     vrrp_garp_master_refresh_repeat 1
-    vrrp_rt_priority 50
     vrrp_no_swap
     max_auto_priority -1
 }}

@@ -29,6 +29,8 @@ from appliance.pair.vrrp_fifo import Transition
 DIRECTORY: Final = Path("/run/twinhub-keepalived")
 LOOKS: Final = 10
 """How often within `stall` it is looked whether the daemon has said something."""
+PRIORITY: Final = 50
+"""Of the real-time scheduler's 99."""
 NEEDED: Final = {"keepalived": "keepalived", "ip": "iproute2", "setpriv": "util-linux"}
 """Programs, and the packages that have them."""
 
@@ -149,6 +151,19 @@ async def accept(keeper: Keeper, listener: socket.socket | None) -> None:
             serving.create_task(keeper.serve(connection))
 
 
+def hurry() -> None:
+    """Makes this process, and keepalived after it, run before those that are no matter of milliseconds.
+
+    keepalived could do it itself, but gives itself a limit with it, by which a busy kernel kills it.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PRIORITY))
+    except PermissionError:
+        print(
+            "twinhub-keepalived: may not run in real time; a busy machine may lose its role", file=sys.stderr
+        )
+
+
 def own(directory: Path) -> Places:
     """The places in a directory that nobody but us may write to; it is made where there is none."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -186,6 +201,7 @@ def main() -> int:
         connection = None if options.fd is None else socket.socket(fileno=options.fd)
         if not listener and not connection:
             raise UsageError("give --fd, or start it by its socket unit")
+        hurry()
         asyncio.run(keep(own(options.directory), listener, connection))
     except TwinhubError as error:
         print(f"twinhub-keepalived: {error}", file=sys.stderr)
