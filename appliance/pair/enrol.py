@@ -181,7 +181,7 @@ def sibling_of(about: Message, host: str, ours: About) -> Sibling:
     if about.get("certificate") == ours.certificate:
         raise UsageError(
             "both appliances have the same key: one is a copy of the other's disk, or they are one."
-            " Remove the directory 'pair' in the state directory of the copy, and start its daemon again"
+            " Stop the daemon of the copy, empty its state directory, and start it again"
         )
     try:
         return parse_sibling({**about, "host": host})

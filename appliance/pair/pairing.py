@@ -108,7 +108,7 @@ class Pair:
         return {"code": self._code.text, "seconds": SECONDS, **self._where()}
 
     async def join(self, host: str, port: int | None, code: str) -> Json:
-        """Pairs with the appliance at `host` that shows `code`; the status. Refused, UsageError, PeerError."""
+        """Pairs with the appliance at `host` that shows `code`; the status. Refused, PeerError."""
         if self._serving is None:
             raise Unavailable(DEAF)
         self._check_alone()

@@ -70,15 +70,40 @@ def test_gadgets_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> N
         store.add_gadget("kiosk", {})
 
 
-def test_a_file_of_the_version_before_gadgets_is_taken_over(store: Store, path: Path) -> None:
-    store.add_rule({"hub": "1-1"})
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_from_before_there_were_pairs_is_taken_over(path: Path, version: int) -> None:
+    path.parent.mkdir()
     with sqlite3.connect(path) as database:
-        database.execute("DROP TABLE gadgets")
-        database.execute("UPDATE schema SET version = 1")
+        database.executescript(f"{BEFORE_PAIRS}; INSERT INTO schema VALUES ({version})")
+        if version == 2:
+            database.executescript(SINCE_GADGETS)
     database.close()
-    again = Store(path)
-    assert (again.rules(), again.gadgets()) == ([("share-1", {"hub": "1-1"})], {})
-    again.close()
+    for _ in range(2):
+        store = Store(path)
+        assert store.rules() == [("share-7", {"serial": "A1"}), ("share-3", {"hub": "1-1"})]
+        assert store.names() == {"A": "pen"}
+        assert store.audit() == [AuditEntry(5.0, "share", "share-3", ""), AuditEntry(6.0, "kick", "pen", "x")]
+        assert store.gadgets() == ({"stick": {"name": "stick"}} if version == 2 else {})
+        store.close()
+    store = Store(path)
+    assert store.add_rule({"hub": "1-2"}) == "share-8"
+    store.close()
+
+
+BEFORE_PAIRS = """
+CREATE TABLE schema (version INTEGER NOT NULL);
+CREATE TABLE rules (number INTEGER PRIMARY KEY AUTOINCREMENT, match TEXT NOT NULL UNIQUE, rule TEXT NOT NULL);
+CREATE TABLE names (identity TEXT PRIMARY KEY, name TEXT NOT NULL, used REAL NOT NULL);
+CREATE TABLE audit (number INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, action TEXT NOT NULL,
+                    target TEXT NOT NULL, detail TEXT NOT NULL);
+INSERT INTO rules VALUES (3, '{"hub": "1-1"}', '{"hub": "1-1"}'), (7, '{"serial": "A1"}', '{"serial": "A1"}');
+INSERT INTO names VALUES ('A', 'pen', 1.0);
+INSERT INTO audit (time, action, target, detail) VALUES (5, 'share', 'share-3', ''), (6, 'kick', 'pen', 'x')
+"""
+SINCE_GADGETS = """
+CREATE TABLE gadgets (name TEXT PRIMARY KEY, gadget TEXT NOT NULL);
+INSERT INTO gadgets VALUES ('stick', '{"name": "stick"}')
+"""
 
 
 def test_names_are_remembered_and_replaced(store: Store) -> None:
