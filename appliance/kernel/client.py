@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Any, BinaryIO, ParamSpec, Protocol, TypeVar
 
-from appliance.errors import NotFound, NotPermitted, Timeout, Unavailable
+from appliance.errors import NotFound, NotPermitted, Timeout, TwinhubError, Unavailable, revive
 from appliance.kernel import modules, stub
-from appliance.kernel.messages import HELPER_SOCKET, MAX_MESSAGE, Reply, Request, encode_request, parse_reply
+from appliance.kernel.messages import (
+    HELPER_SOCKET,
+    MAX_MESSAGE,
+    MAX_REBUILDS,
+    Reply,
+    Request,
+    Result,
+    encode_request,
+    parse_reply,
+)
 from appliance.kernel.paths import Kernel
 from appliance.kernel.stub import StubStatus
+from appliance.kernel.tcp.repair import read_facts
+from appliance.kernel.tcp.state import Facts, Rebuild
+from appliance.kernel.tcp.takeover import rebuild_all
 
 ANSWER_SECONDS = 20.0
 """Longer than any operation takes: loading a module, a driver that lets go of its device slowly."""
@@ -47,6 +60,17 @@ class Helper(Protocol):
 
     async def load_modules(self) -> None:
         """Loads what exporting needs (usbip-host); Unavailable names the package to install."""
+
+    async def tcp_facts(self, fd: int) -> Facts:
+        """Of the connected TCP socket, which nobody writes to meanwhile."""
+        ...
+
+    async def rebuild(self, wanted: Sequence[tuple[Rebuild, bytes]]) -> list[socket.socket | TwinhubError]:
+        """The sibling's connections, built here, each with the last of what it sent: all it is not sure of.
+
+        What clients lack is on its way when this returns, and they have been asked for what we lack.
+        """
+        ...
 
 
 async def until_free(helper: Helper, busid: str, seconds: float = RESET_SECONDS) -> None:
@@ -86,6 +110,13 @@ class LocalHelper:
 
     async def load_modules(self) -> None:
         await self._run(modules.load_all, self._kernel, modules.EXPORTING)
+
+    async def tcp_facts(self, fd: int) -> Facts:
+        with socket.socket(fileno=os.dup(fd)) as connection:
+            return await self._run(read_facts, connection)
+
+    async def rebuild(self, wanted: Sequence[tuple[Rebuild, bytes]]) -> list[socket.socket | TwinhubError]:
+        return await self._run(rebuild_all, wanted)
 
     async def _run(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         async with self._lock:
@@ -128,10 +159,28 @@ class RemoteHelper:
         await until_free(self, busid)
 
     async def status(self, busid: str) -> StubStatus:
-        return StubStatus(await self._ask("status", busid))
+        reply, _ = await self._ask("status", busid)
+        return StubStatus(reply if isinstance(reply, int) else 0)
 
     async def load_modules(self) -> None:
         await self._ask("load_modules")
+
+    async def tcp_facts(self, fd: int) -> Facts:
+        reply, _ = await self._ask("tcp_facts", "", fd)
+        return Facts.from_plain(reply if isinstance(reply, dict) else {})
+
+    async def rebuild(self, wanted: Sequence[tuple[Rebuild, bytes]]) -> list[socket.socket | TwinhubError]:
+        batches = [wanted[at : at + MAX_REBUILDS] for at in range(0, len(wanted), MAX_REBUILDS)]
+        return [each for batch in batches for each in await self._rebuild(batch)]
+
+    async def _rebuild(self, wanted: Sequence[tuple[Rebuild, bytes]]) -> list[socket.socket | TwinhubError]:
+        with ExitStack() as stack:
+            tails = [stack.enter_context(in_memory(tail)).fileno() for _, tail in wanted]
+            details = tuple(rebuild.to_plain() for rebuild, _ in wanted)
+            reply, fds = await self._ask("tcp_rebuild", "", *tails, details=details)
+        results = reply if isinstance(reply, list) else []
+        sockets = iter([socket.socket(fileno=fd) for fd in fds])
+        return [next(sockets) if each is None else revive(each) for each in results]
 
     def close(self) -> None:
         """Leaves the helper; one that is our child ends by it and is waited for."""
@@ -139,15 +188,17 @@ class RemoteHelper:
         if self._child:
             self._child.wait()
 
-    async def _ask(self, op: str, busid: str = "", *fds: int) -> int:
-        """The result of the operation, 0 when it has none."""
+    async def _ask(
+        self, op: str, busid: str = "", *fds: int, details: tuple[Mapping[str, Any], ...] = ()
+    ) -> tuple[Result, list[int]]:
+        """The result of the operation, and the descriptors that came with it."""
         async with self._lock:
             self._last_id += 1
-            request = Request(self._last_id, op, busid, fds)
+            request = Request(self._last_id, op, busid, fds, details)
             try:
                 async with asyncio.timeout(self._answer_seconds):
                     await self._send(request)
-                    reply = await self._reply_to(request)
+                    reply, beside = await self._reply_to(request)
             except TimeoutError as error:
                 self._disconnect()
                 raise Timeout(
@@ -156,7 +207,7 @@ class RemoteHelper:
                 ) from error
         if reply.failure:
             raise reply.failure
-        return reply.result or 0
+        return reply.result, beside
 
     async def _send(self, request: Request) -> None:
         """Sends, once more on a new connection when the helper that had the old one is gone."""
@@ -188,18 +239,20 @@ class RemoteHelper:
             raise Unavailable(f"no helper answers at {self._path}; start twinhub-helper.service") from error
         return connection
 
-    async def _reply_to(self, request: Request) -> Reply:
+    async def _reply_to(self, request: Request) -> tuple[Reply, list[int]]:
         assert self._socket
         while True:
             try:
-                data = await asyncio.get_running_loop().sock_recv(self._socket, MAX_MESSAGE)
+                data, fds = await receive(self._socket)
             except ConnectionError:
-                data = b""
+                data, fds = b"", []
             if not data:
                 raise self._gone(request)
             reply = parse_reply(data)
             if reply.id in (request.id, None):
-                return reply
+                return reply, fds
+            for fd in fds:
+                os.close(fd)
 
     def _gone(self, request: Request) -> Unavailable:
         self._disconnect()
@@ -214,6 +267,26 @@ class RemoteHelper:
                 self._socket.shutdown(socket.SHUT_RDWR)
             self._socket.close()
         self._socket = None
+
+
+async def receive(connection: socket.socket) -> tuple[bytes, list[int]]:
+    """The next message, with its descriptors, which asyncio does not know."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(connection, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(connection)
+    data, fds, _, _ = socket.recv_fds(connection, MAX_MESSAGE, MAX_REBUILDS, socket.MSG_CMSG_CLOEXEC)
+    return data, fds
+
+
+def in_memory(data: bytes) -> BinaryIO:
+    file = open(os.memfd_create("tail"), "w+b")  # noqa: SIM115 - the caller closes it
+    file.write(data)
+    file.flush()
+    return file
 
 
 class NoHelper:
@@ -236,6 +309,12 @@ class NoHelper:
 
     async def load_modules(self) -> None:
         raise self._absent("load kernel modules")
+
+    async def tcp_facts(self, fd: int) -> Facts:
+        raise self._absent("read what a TCP connection agreed on")
+
+    async def rebuild(self, wanted: Sequence[tuple[Rebuild, bytes]]) -> list[socket.socket | TwinhubError]:
+        raise self._absent("rebuild a TCP connection")
 
     @staticmethod
     def _absent(wish: str) -> NotPermitted:

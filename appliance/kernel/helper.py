@@ -1,11 +1,12 @@
 """The helper: the one small root process. It does what messages.OPERATIONS names, for one user.
 
-It sees nothing of the network and imports no more than it needs: no asyncio, construct, pyudev, ctypes.
+Of the network it sees the connections it is given. It imports no more than it needs: no asyncio, construct.
 """
 
 from __future__ import annotations
 
 import argparse
+import array
 import os
 import pwd
 import select
@@ -14,49 +15,88 @@ import stat
 import struct
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from appliance.errors import NotPermitted, TwinhubError, UsageError
+from appliance.errors import NotPermitted, TwinhubError, UsageError, describe
 from appliance.kernel import modules, stub
 from appliance.kernel.messages import (
     HELPER_SOCKET,
     MAX_MESSAGE,
+    MAX_REBUILDS,
     Request,
+    Result,
     encode_failure,
     encode_result,
     id_within,
     parse_request,
 )
 from appliance.kernel.paths import Kernel, explained
+from appliance.kernel.tcp.repair import read_facts
+from appliance.kernel.tcp.state import Rebuild
+from appliance.kernel.tcp.takeover import rebuild_all
 
 MAX_CONNECTIONS = 8
 """When one more comes the oldest goes: it may be held open by an orphan of an earlier daemon."""
-MAX_FDS = 2
-"""One more than any operation takes, so that a second one is seen; the kernel drops the rest."""
+MAX_FDS = MAX_REBUILDS + 1
+"""One more than any operation takes, so that it is seen; the kernel drops the rest."""
+MAX_TAIL = 32 << 20
 FIRST_ACTIVATED_FD = 3
 PEER_CREDENTIALS = struct.Struct("iII")
 """struct ucred: pid, uid, gid. unix(7)."""
 
 
-HANDLERS: dict[str, Callable[[Kernel, Request], int | None]] = {
+@dataclass(slots=True)
+class Answer:
+    """The result of a request, and the sockets that go with it."""
+
+    result: Result = None
+    sockets: list[socket.socket] = field(default_factory=list)
+
+
+def tcp_facts(fd: int) -> Result:
+    with socket.socket(fileno=os.dup(fd)) as connection:
+        return read_facts(connection).to_plain()
+
+
+def tcp_rebuild(request: Request) -> Answer:
+    wanted = [
+        (Rebuild.from_plain(each), os.pread(fd, MAX_TAIL, 0))
+        for each, fd in zip(request.details, request.fds, strict=True)
+    ]
+    built = rebuild_all(wanted)
+    return Answer(
+        [describe(each) if isinstance(each, TwinhubError) else None for each in built],
+        [each for each in built if isinstance(each, socket.socket)],
+    )
+
+
+HANDLERS: dict[str, Callable[[Kernel, Request], Answer | Result]] = {
     "bind": lambda kernel, request: stub.bind(kernel, request.busid),
     "unbind": lambda kernel, request: stub.unbind(kernel, request.busid),
     "hand_over": lambda kernel, request: stub.hand_over(kernel, request.busid, request.fds[0]),
     "end": lambda kernel, request: stub.end(kernel, request.busid),
     "status": lambda kernel, request: int(stub.status(kernel, request.busid)),
     "load_modules": lambda kernel, request: modules.load_all(kernel, modules.EXPORTING),
+    "tcp_facts": lambda kernel, request: tcp_facts(request.fds[0]),
+    "tcp_rebuild": lambda kernel, request: tcp_rebuild(request),
 }
 
 
-def answer(kernel: Kernel, data: bytes, fds: list[int], truncated: bool = False) -> bytes:
-    """The reply to one message; whatever is wrong with it is part of the reply."""
+def answer(
+    kernel: Kernel, data: bytes, fds: list[int], truncated: bool = False
+) -> tuple[bytes, list[socket.socket]]:
+    """The reply to one message, and what goes beside it; whatever is wrong with it is part of the reply."""
     try:
         if truncated:
-            raise UsageError(f"a request has at most {MAX_MESSAGE} bytes and {MAX_FDS - 1} descriptor")
+            raise UsageError(f"a request has at most {MAX_MESSAGE} bytes and {MAX_FDS - 1} descriptors")
         request = parse_request(data, fds)
-        return encode_result(request.id, HANDLERS[request.op](kernel, request))
+        done = HANDLERS[request.op](kernel, request)
+        found = done if isinstance(done, Answer) else Answer(done)
+        return encode_result(request.id, found.result), found.sockets
     except TwinhubError as error:
-        return encode_failure(id_within(data), error)
+        return encode_failure(id_within(data), error), []
 
 
 def serve_one(kernel: Kernel, connection: socket.socket) -> bool:
@@ -69,7 +109,11 @@ def serve_one(kernel: Kernel, connection: socket.socket) -> bool:
         if not data:
             return False
         truncated = bool(flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC))
-        connection.send(answer(kernel, data, fds, truncated), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        reply, sockets = answer(kernel, data, fds, truncated)
+        with ExitStack() as stack:
+            sent = array.array("i", [stack.enter_context(each).fileno() for each in sockets])
+            beside = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, sent)] if sent else []
+            connection.sendmsg([reply], beside, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
     except OSError:
         return False
     finally:
@@ -158,7 +202,8 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m appliance.kernel.helper",
         description="Does for an unprivileged Twinhub daemon what needs root: binds devices to usbip-host, "
-        "hands sockets to the kernel, loads modules. Runs as root; serves one user only.",
+        "hands sockets to the kernel, builds a lost sibling's TCP connections, loads modules. Runs as root; "
+        "serves one user only.",
         epilog="Under systemd socket activation the socket of the unit is used instead of --socket.",
     )
     parser.add_argument(

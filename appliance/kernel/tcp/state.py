@@ -60,6 +60,19 @@ class Rebuild:
     clock: int | None
     """The timestamp clock now."""
 
+    def to_plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Rebuild:
+        """UsageError unless it is what `to_plain` gives."""
+        try:
+            facts, clock = Facts.from_plain(plain["facts"]), plain["clock"]
+            rcv, snd = _number(plain["rcv"], 0xFFFFFFFF), _number(plain["snd"], 0xFFFFFFFF)
+            return cls(facts, rcv, snd, None if clock is None else _number(clock, 0xFFFFFFFF))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"this is no TCP connection to rebuild: {error}") from error
+
 
 @dataclass(frozen=True, slots=True)
 class Standpoint:

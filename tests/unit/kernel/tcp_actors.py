@@ -5,6 +5,7 @@ A request is two lengths and bytes; its answer is as long as the second length s
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import random
@@ -18,9 +19,8 @@ from pathlib import Path
 
 from appliance.kernel.gate.client import GateLine, Passage
 from appliance.kernel.gate.messages import Open
-from appliance.kernel.tcp.repair import read_facts
+from appliance.kernel.spawn import spawn_helper
 from appliance.kernel.tcp.state import Facts, rebuild_of
-from appliance.kernel.tcp.takeover import rebuild_all
 
 PORT = 3240
 REQUEST = struct.Struct(">II")
@@ -87,11 +87,11 @@ def master(address: str, gate: str, link: socket.socket) -> None:
 
     When the backup says so (`S`), it commits nothing more: what the kernel has then is not the backup's.
     """
-    listener = listen(address)
+    helper, listener = spawn_helper(), listen(address)
     record(link, b"L", b"")
     connection, _ = listener.accept()
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    facts = read_facts(connection)
+    facts = asyncio.run(helper.tcp_facts(connection.fileno()))
     passage = Passage(facts, path=Path(gate))
     record(link, b"F", json.dumps(facts.to_plain()).encode())
     echo, received = Echo(), 0
@@ -107,7 +107,7 @@ def master(address: str, gate: str, link: socket.socket) -> None:
 
 def backup(address: str, gate: str, link: socket.socket, control: socket.socket, stop_at: int) -> None:
     """Executes what the master got; told to take over, goes on with the client."""
-    echo, tail, facts, began = Echo(), b"", None, 0.0
+    echo, tail, facts, began, helper = Echo(), b"", None, 0.0, spawn_helper()
     received = sent = 0
     heard = [link, control]
     while True:
@@ -141,7 +141,7 @@ def backup(address: str, gate: str, link: socket.socket, control: socket.socket,
     assert facts
     start = time.monotonic()
     rebuild = rebuild_of(facts, received, sent, int((start - began) * 1000))
-    [connection] = rebuild_all([(rebuild, tail)])
+    [connection] = asyncio.run(helper.rebuild([(rebuild, tail)]))
     if not isinstance(connection, socket.socket):
         control.send(f"refused {connection}".encode())
         return

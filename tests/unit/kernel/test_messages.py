@@ -18,18 +18,26 @@ JSON = st.recursive(
     ),
     max_leaves=8,
 )
-REQUESTS = st.sampled_from(list(OPERATIONS)).flatmap(
-    lambda op: st.builds(
-        Request,
-        id=st.integers(0, messages.MAX_ID),
-        op=st.just(op),
-        busid=st.sampled_from(["1-1", "4-2.3"]) if OPERATIONS[op].busid else st.just(""),
-        fds=st.tuples(*[st.integers(3, 9)] * OPERATIONS[op].fds),
+DETAIL = st.dictionaries(st.text(max_size=9), st.none() | st.integers(), max_size=3)
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> Request:
+    op = draw(st.sampled_from(list(OPERATIONS)))
+    shape = OPERATIONS[op]
+    details = (
+        tuple(draw(st.lists(DETAIL, min_size=1, max_size=messages.MAX_REBUILDS))) if shape.details else ()
     )
-)
+    return Request(
+        draw(st.integers(0, messages.MAX_ID)),
+        op,
+        draw(st.sampled_from(["1-1", "4-2.3"])) if shape.busid else "",
+        tuple(range(3, 3 + (len(details) if shape.fds is None else shape.fds))),
+        details,
+    )
 
 
-@given(REQUESTS)
+@given(requests())
 def test_every_request_survives_the_way(request: Request) -> None:
     data = messages.encode_request(request)
     assert len(data) < MAX_MESSAGE
@@ -68,6 +76,10 @@ def test_anything_else_is_refused_with_a_usage_error(data: bytes) -> None:
         (b'{"id": 1, "op": "hand_over", "busid": "1-1"}', (), "takes 1 descriptors, 0 came"),
         (b'{"id": 1, "op": "hand_over", "busid": "1-1"}', (3, 4), "takes 1 descriptors, 2 came"),
         (b'{"id": 1, "op": "bind", "busid": "1-1"}', (3,), "takes 0 descriptors, 1 came"),
+        (b'{"id": 1, "op": "tcp_rebuild", "details": [{}]}', (), "takes 1 descriptors, 0 came"),
+        (b'{"id": 1, "op": "tcp_rebuild", "details": [1]}', (3,), "details are a list"),
+        (b'{"id": 1, "op": "tcp_rebuild"}', (), "takes id, op and details"),
+        (b'{"id": 1, "op": "tcp_facts", "details": []}', (3,), "nothing else"),
     ],
 )
 def test_a_hostile_request_is_refused_with_a_reason(
