@@ -29,6 +29,20 @@ class Channel:
 
     def ask(self, message: Message, timeout: float, fds: tuple[int, ...] = ()) -> Message:
         """Send `message` with an id of its own (and file descriptors); the answer to it."""
+        number, answer = self._send(message, fds)
+        try:
+            return answer.result(timeout)
+        except TimeoutError:
+            raise DeadlinePassed(f"{self._who} has not answered {message} in {timeout:.0f} s") from None
+        finally:
+            self._waiting.pop(number, None)
+
+    def tell(self, message: Message) -> None:
+        """Send it to one who may be frozen: it counts when that goes on, and what is answered is nobody's."""
+        number, _ = self._send(message, ())
+        self._waiting.pop(number, None)
+
+    def _send(self, message: Message, fds: tuple[int, ...]) -> tuple[int, Future[Message]]:
         answer: Future[Message] = Future()
         with self._lock:
             if self._closed:
@@ -39,12 +53,7 @@ class Channel:
             line = json.dumps(message | {"id": number}).encode() + b"\n"
             sent = socket.send_fds(self._sock, [line], fds)
             self._sock.sendall(line[sent:])
-        try:
-            return answer.result(timeout)
-        except TimeoutError:
-            raise DeadlinePassed(f"{self._who} has not answered {message} in {timeout:.0f} s") from None
-        finally:
-            self._waiting.pop(number, None)
+        return number, answer
 
     def close(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Fixtures: `lab` (a module's lab), `pair` (its server and client, tidied up after every test)."""
+"""Fixtures: `lab` (a module's lab), and casts, tidied up after every test: `pair`, `house`, `trio`, `hub`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from tests.lab import Lab, Machine
+from tests.lab.arbiter import Arbiter
+from tests.lab.house import House
 from tests.lab.kernel import Kernel
+from tests.lab.shared_hub import SharedHub
+from tests.lab.trio import TRIO, Trio
 
 LAB = pytest.StashKey[Lab]()
 
@@ -43,6 +47,50 @@ def pair(lab: Lab, booted_pair: tuple[Machine, ...]) -> Iterator[tuple[Machine, 
     lab.network.heal()
     for machine in booted_pair:
         machine.reset()
+
+
+@pytest.fixture(scope="module")
+def booted_trio(lab: Lab) -> Iterator[Trio]:
+    with lab.machines(*TRIO):
+        yield Trio(lab)
+
+
+@pytest.fixture
+def trio(booted_trio: Trio) -> Iterator[Trio]:
+    """Appliances `a` and `b`, and a `client`; who was powered off in a test is there again after it."""
+    yield booted_trio
+    booted_trio.tidy()
+
+
+@pytest.fixture
+def hub(trio: Trio) -> Iterator[SharedHub]:
+    """A hub that a switch gives to `a` or to `b`; at first nobody has it."""
+    hub = SharedHub(trio.new_folder(), {"a": trio.a, "b": trio.b})
+    yield hub
+    hub.close()
+
+
+@pytest.fixture
+def arbiter(trio: Trio, hub: SharedHub) -> Iterator[Arbiter]:
+    """Turns that switch, at the order of `arbiter:/dev/ttyS1`."""
+    arbiter = Arbiter(trio.new_folder(), hub)
+    yield arbiter
+    arbiter.close()
+
+
+@pytest.fixture(scope="module")
+def standing_house(booted_pair: tuple[Machine, Machine]) -> Iterator[House]:
+    house = House(*booted_pair)
+    yield house
+    house.close()
+
+
+@pytest.fixture
+def house(standing_house: House, lab: Lab) -> Iterator[House]:
+    """Two shared disks and their client, for one story (`house.py`)."""
+    with standing_house.story():
+        yield standing_house
+        lab.network.heal()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from tests.lab.machine import Machine
 
+Socket = socket.socket
 HIGH_SPEED_BUS, SUPER_SPEED_BUS = 1, 2
 
 
@@ -112,11 +113,11 @@ class SerialAdapter(Device):
     """An FTDI adapter; `socket` is what hangs on the other end of its line."""
 
     driver = "usb-serial"
-    socket: socket.socket
+    socket: Socket
 
     def back(self, machine: Machine) -> dict[str, Any]:
-        self.socket, theirs = socket.socketpair()
-        self.socket.settimeout(30)
+        near, theirs = socket.socketpair()
+        self.ends_at(near)
         name = f"{self.id}-line"
         with theirs:
             machine.qmp.execute("getfd", (theirs.fileno(),), fdname=name)
@@ -125,9 +126,18 @@ class SerialAdapter(Device):
         machine.qmp.execute("chardev-add", id=name, backend=backend)
         return {"chardev": name, "always-plugged": True}
 
+    def ends_at(self, near: Socket) -> None:
+        """Where the line comes out of the machine."""
+        near.settimeout(30)
+        self.socket = near
+
+    def cut_off(self) -> None:
+        """Whoever is at the other end of the line hears no more."""
+        self.socket.close()
+
     def clear(self, machine: Machine) -> None:
         machine.qmp.execute("chardev-remove", id=f"{self.id}-line")
-        self.socket.close()
+        self.cut_off()
 
 
 class Hub(Device):

@@ -23,6 +23,7 @@ class Lab:
         if kernel is None:
             raise LabError("no kernel unpacked: run `python -m tests.lab.setup` (make lab does)")
         self.kernel, self.running = kernel, dict[str, Machine]()
+        self._boots = dict[str, tuple[str, Init]]()
 
     def __enter__(self) -> Lab:
         with ExitStack() as stack:
@@ -44,11 +45,22 @@ class Lab:
             for name in names:
                 self._boot(name, memory, init)
                 stack.callback(self._power_off, name)
-            hosts = {"localhost": "127.0.0.1"} | {each.name: each.address for each in self.running.values()}
+            hosts = self._hosts()
             machines = tuple(self.running[name] for name in names)
             with ThreadPoolExecutor(len(names)) as pool:
                 list(pool.map(lambda machine: machine.wait_booted(hosts), machines))
             yield machines
+
+    def restart(self, name: str) -> Machine:
+        """Pull the mains plug and put it back: the machine anew, with nothing in it that was there before."""
+        memory, init = self._boots[name]
+        self._power_off(name)
+        self._boot(name, memory, init)
+        self.running[name].wait_booted(self._hosts())
+        return self.running[name]
+
+    def _hosts(self) -> dict[str, str]:
+        return {"localhost": "127.0.0.1"} | {each.name: each.address for each in self.running.values()}
 
     def _boot(self, name: str, memory: str, init: Init) -> None:
         if name in self.running:
@@ -58,6 +70,7 @@ class Lab:
         number = next(number for number in range(1, 255) if number not in used)
         state = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.state)) / "machine"
         cable = self.network.connect(name)
+        self._boots[name] = memory, init
         self.running[name] = Machine(name, number, state, self.kernel, cable, memory, init)
 
     def _power_off(self, name: str) -> None:

@@ -64,6 +64,7 @@ class Machine:
         self.address, self.address6 = f"10.77.0.{number}", f"fd77::{number}"
         self.plugged: list[Device] = []
         self.processes: dict[str, Process] = {}
+        self.frozen, self.is_off = False, False
         self._changed = threading.Condition()
         self._ready, self._gone, self._deleted, self._devices = False, False, set[str](), 0
         state.mkdir(parents=True)
@@ -151,6 +152,13 @@ class Machine:
 
     def plug(self, device: D, behind: Hub | None = None) -> D:
         """Plug in, and wait until the kernel has configured it and its drivers have been loaded."""
+        for each in self.insert(device, behind):
+            configured = f"test -s /sys/bus/usb/devices/{each.busid}/bConfigurationValue"
+            self.wait_until(f"{configured} && udevadm settle")
+        return device
+
+    def insert(self, device: Device, behind: Hub | None = None) -> list[Device]:
+        """Plug in, a hub with all behind it, and leave the rest to the kernel; what is plugged now."""
         self._devices += 1
         device.id = f"usb{self._devices}"
         device.port = self._free_port(device, behind)
@@ -159,20 +167,26 @@ class Machine:
             "device_add", driver=device.driver, id=device.id, bus="usb.0", port=device.port, **properties
         )
         self.plugged.append(device)
-        if isinstance(device, Hub):
-            for child in device.devices:
-                self.plug(child, behind=device)
-        self.wait_until(f"test -s /sys/bus/usb/devices/{device.busid}/bConfigurationValue && udevadm settle")
-        return device
+        if not isinstance(device, Hub):
+            return [device]
+        return [device, *(each for child in device.devices for each in self.insert(child, behind=device))]
 
     def unplug(self, device: D) -> D:
-        """Pull out, a hub with all behind it, and wait until QEMU has let go; it can be plugged in again."""
+        """Pull out, a hub with all behind it, and wait until QEMU has let go; it can be plugged in again.
+
+        Of a frozen machine it is gone too: before that does anything else.
+        """
         going = [each for each in self.plugged if f"{each.port}.".startswith(f"{device.port}.")]
-        self.qmp.execute("device_del", id=device.id)
-        self.wait(lambda: self._deleted.issuperset(each.id for each in going), 30, f"QEMU to unplug {device}")
         for each in going:
             self.plugged.remove(each)
-            each.clear(self)
+        if self.frozen:
+            self.qmp.tell({"execute": "device_del", "arguments": {"id": device.id}})
+        elif not self.is_off:
+            self.qmp.execute("device_del", id=device.id)
+            ids = {each.id for each in going}
+            self.wait(lambda: self._deleted >= ids, 30, f"QEMU to unplug {device}")
+            for each in going:
+                each.clear(self)
         return device
 
     def node(self, where: Device | str, pattern: str, timeout: float = 30) -> str:
@@ -216,13 +230,16 @@ class Machine:
 
     def freeze(self) -> None:
         """Stop the machine dead, its clock too; to others it looks like a hang."""
+        self.frozen = True
         self._qemu.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         self._qemu.send_signal(signal.SIGCONT)
+        self.frozen = False
 
     def power_off(self) -> None:
         """Pull the mains plug."""
+        self.is_off = True
         self._qemu.kill()
         self._qemu.wait()
         self.agent.close()

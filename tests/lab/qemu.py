@@ -13,6 +13,9 @@ Init = Literal["agent", "systemd"]
 SUPER_SPEED_PORTS, HIGH_SPEED_PORTS = range(1, 9), range(9, 16)
 """Ports of the machine's xHCI; one of the former is SuperSpeed for a device that can."""
 
+UART = "uart"
+"""The socket, in a machine's folder, where its /dev/ttyS1 ends."""
+
 AGENT = f"{sys.executable} -I -S {Path(__file__).with_name('agent.py')}"
 
 
@@ -35,6 +38,13 @@ def command_line(
         *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
         *("-kernel", str(kernel.image), "-initrd", str(state / "initramfs"), "-append", append),
         *("-serial", f"file:{state / 'console.log'}"),
+        # The second one's other end is whoever listens there (line.py).
+        *(
+            "-chardev",
+            f"socket,id=uart,path={state / UART},server=off,reconnect=1",
+            "-serial",
+            "chardev:uart",
+        ),
         *("-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap"),
         *("-device", "virtio-9p-pci,fsdev=host,mount_tag=host", "-device", "virtio-serial-pci"),
         *("-chardev", f"socket,id=agent,fd={fds['agent']}"),

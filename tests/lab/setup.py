@@ -18,9 +18,9 @@ from tests.lab.kernel import CACHE, XZ, Kernel
 
 PACKAGES = (
     "alsa-utils", "busybox-static", "dosfstools", "e2fsprogs", "evtest", "exfatprogs", "fdisk", "fio",
-    "hwdata", "iproute2", "iputils-ping", "kmod", "libaio1", "libxkbcommon0", "procps", "psmisc",
-    "qemu-system-x86", "qemu-utils", "sg3-utils", "systemd", "tshark", "udev", "usbip", "usbutils",
-    "util-linux", "xkb-data",
+    "hwdata", "iproute2", "iputils-ping", "keepalived", "kmod", "libaio1", "libxkbcommon0", "nftables",
+    "procps", "psmisc", "qemu-system-x86", "qemu-utils", "sg3-utils", "systemd", "tshark", "udev", "usbip",
+    "usbutils", "util-linux", "xkb-data",
 )  # fmt: skip
 
 
