@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,18 @@ class PairTable:
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """Who answers as long as we are on the network: a ping, or the opening of a TCP connection."""
+
+    host: str
+    port: int | None = None
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host and self.port else self.host
+        return f"{host}:{self.port}" if self.port else host
+
+
+@dataclass(frozen=True, slots=True)
 class GroupTable:
     """One `[[group]]`: exports that move together, with a virtual address and a selector of their own."""
 
@@ -65,7 +78,7 @@ class GroupTable:
     lease: float
     advert: float
     vrid: int
-    targets: tuple[str, ...]
+    targets: tuple[Target, ...]
     every: float
     lost: int
     back: int
@@ -86,6 +99,15 @@ def _address(found: object) -> Interface:
     lone = made.network.num_addresses <= 2
     require(lone or host not in (made.network.network_address, made.network.broadcast_address))
     return made
+
+
+def _target(found: object) -> Target:
+    require(isinstance(found, str))
+    if made := re.fullmatch(r"\[(.+)\]:([0-9]{1,5})|([^:]+):([0-9]{1,5})", str(found), re.ASCII):
+        port = int(made[2] or made[4])
+        require(0 < port < 1 << 16)
+        return Target(address(made[1] or made[3]), port)
+    return Target(address(found))
 
 
 def _selector(found: object) -> str:
@@ -150,9 +172,11 @@ GROUP_KEYS = (
     Key("vrid", whole(1, HIGHEST_VRID), None,
         "The VRRP router id, the same on both appliances and unlike any other on this network.",
         "made of `name`"),
-    Key("targets", items(address, 'a list of IP addresses such as ["192.168.7.1"]'), (),
-        "Machines that answer a ping while this appliance is on the network, besides the other appliance: a"
-        " gateway, a server. One of them silent is its own fault; all of them silent is ours.",
+    Key("targets", items(_target, 'a list of addresses to ping, or to open a TCP port of, such as'
+        ' ["192.168.7.1", "192.168.7.9:22"]'), (),
+        "Machines that answer while this appliance is on the network: a gateway, a server. One of them silent"
+        " is that one's fault; all of them silent is ours, unless the other appliance does not hear them"
+        " either. A TCP port that refuses answers too.",
         "`[]`: only the link of `interface` is judged"),
     Key("every", seconds(0.02, 60), 0.2,
         "Seconds between two probes of a target, and between two looks at everything else."),

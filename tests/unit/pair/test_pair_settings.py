@@ -7,7 +7,7 @@ import pytest
 from appliance.config import parse
 from appliance.errors import ConfigError
 from appliance.pair.model import MS, Group, Timers
-from appliance.pair.settings import group_of
+from appliance.pair.settings import Target, group_of
 
 
 def complaint(source: str) -> str:
@@ -47,6 +47,27 @@ vrid = 9
 )
 def test_a_wrong_group_is_told_with_its_key(written: str, instead: str, sentence: str) -> None:
     assert sentence in complaint(GROUP.replace(written, instead))
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("10.0.0.1", Target("10.0.0.1")),
+        ("10.0.0.1:22", Target("10.0.0.1", 22)),
+        ("2001:db8::1", Target("2001:db8::1")),
+        ("[2001:db8::1]:22", Target("2001:db8::1", 22)),
+    ],
+)
+def test_a_target_is_pinged_or_has_a_port(written: str, meant: Target) -> None:
+    (group,) = parse(GROUP.replace("vrid = 9", f'targets = ["{written}"]')).groups
+    assert group.targets == (meant,)
+    assert str(meant) == written
+
+
+@pytest.mark.parametrize("wrong", ["host", "10.0.0.1:0", "10.0.0.1:65536", "[10.0.0.1", "10.0.0.1:", ":22"])
+def test_what_is_no_target_is_told(wrong: str) -> None:
+    said = complaint(GROUP.replace("vrid = 9", f'targets = ["{wrong}"]'))
+    assert f'line 8: [[group]] targets: found ["{wrong}"], wanted a list of addresses to ping' in said
 
 
 @pytest.mark.parametrize(
