@@ -32,6 +32,9 @@ class Selector(Protocol):
         """
         ...
 
+    def know(self, standing: Standing) -> None:
+        """What the appliances know: for selectors that do not remember; said before any of the calls."""
+
     async def look(self) -> Standing: ...
 
     async def claim(self, node: NodeId, epoch: int, heir: NodeId | None) -> Standing:

@@ -15,6 +15,9 @@ class Asking(ABC):
     async def ask(self, request: Request) -> Standing:
         """Raises Refused, and what the way there may raise."""
 
+    def know(self, standing: Standing) -> None:  # noqa: B027
+        """The register is elsewhere, and knows."""
+
     async def look(self) -> Standing:
         return await self.ask(Request(Op.LOOK))
 

@@ -13,8 +13,11 @@ import json
 import math
 import os
 import signal
+import subprocess
+import threading
 from contextlib import suppress
-from typing import Final
+from tempfile import TemporaryFile
+from typing import IO, Final
 
 from appliance.errors import DeviceFailed, NotFound, NotPermitted, ProtocolError, Timeout
 from appliance.explain import shown
@@ -36,18 +39,18 @@ def open_spec(spec: Spec) -> CommandSelector:
 
 
 class CommandSelector(Asking):
-    """A program of the operator's own: it alone knows what it grants and fences, so it is not called atomic."""
+    """A program of the operator: it alone knows what it grants and fences, so it is not called atomic."""
 
     atomic: Final = False
     lease: Final = math.inf
 
     def __init__(self, program: str, group: str, seconds: float = DEFAULT_SECONDS) -> None:
         self._program, self._group, self._seconds = program, group, seconds
-        self._lock = asyncio.Lock()
+        self._turn = threading.Lock()
+        """held while it runs, which may be longer than who asked has waited"""
 
     async def ask(self, request: Request) -> Standing:
-        async with self._lock:
-            code, out, complaint = await self._run(request)
+        code, out, complaint = await asyncio.to_thread(self._run, request)
         if code not in (GRANTED, REFUSED):
             why = complaint or "it does not say why"
             raise DeviceFailed(f"`{self._program} {request.op.value}` failed with exit code {code}: {why}")
@@ -59,38 +62,34 @@ class CommandSelector(Asking):
     async def close(self) -> None:
         pass
 
-    async def _run(self, request: Request) -> tuple[int, bytes, str]:
+    def _run(self, request: Request) -> tuple[int, bytes, str]:
         """Exit code, output, and the last line of the error output; killed when it takes too long."""
-        try:
-            process = await asyncio.create_subprocess_exec(
-                self._program,
-                request.op.value,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env={**os.environ, **environment(self._group, request)},
-                limit=LONGEST_OUTPUT,
-                process_group=0,
-            )
-        except FileNotFoundError as error:
-            raise NotFound(f"there is no program {self._program}") from error
-        except PermissionError as error:
-            raise NotPermitted(f"may not run {self._program}; `chmod +x` it") from error
-        assert process.stdout
-        assert process.stderr
-        try:
-            async with asyncio.timeout(self._seconds):
-                out, complaint = await asyncio.gather(_all(process.stdout), _all(process.stderr))
-                code = await process.wait()
-        except TimeoutError as error:
-            call = f"`{self._program} {request.op.value}`"
-            raise Timeout(f"{call} was stopped: it took longer than {self._seconds:g} s") from error
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # and whatever it started
-            await process.wait()
-        lines = complaint.decode(errors="replace").strip().splitlines()
-        return code, out, lines[-1] if lines else ""
+        call = [self._program, request.op.value]
+        said = {**os.environ, **environment(self._group, request)}
+        with self._turn, TemporaryFile() as out, TemporaryFile() as complaint:
+            try:
+                process = subprocess.Popen(
+                    call, stdin=subprocess.DEVNULL, stdout=out, stderr=complaint, env=said, process_group=0
+                )
+            except FileNotFoundError as error:
+                raise NotFound(f"there is no program {self._program}") from error
+            except OSError as error:
+                raise NotPermitted(f"cannot run {self._program}: {error.strerror}; `chmod +x` it?") from error
+            try:
+                code = process.wait(self._seconds)
+            except subprocess.TimeoutExpired as error:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # and whatever it started
+                process.wait()
+                words = " ".join(call)
+                raise Timeout(f"`{words}` was stopped: it took longer than {self._seconds:g} s") from error
+            lines = _beginning(complaint).decode(errors="replace").strip().splitlines()
+            return code, _beginning(out), lines[-1] if lines else ""
+
+
+def _beginning(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read(LONGEST_OUTPUT)
 
 
 def environment(group: str, request: Request) -> dict[str, str]:
@@ -111,11 +110,3 @@ def read_standing(out: bytes, program: str) -> Standing:
     if not (is_epoch(epoch) and all(node is None or is_node(node) for node in (owner, heir))):
         raise ProtocolError(f"{program} printed a standing that makes no sense: {shown(found)}")
     return Standing(owner, epoch, heir)
-
-
-async def _all(stream: asyncio.StreamReader) -> bytes:
-    """At most LONGEST_OUTPUT bytes; what is beyond is read and forgotten, so that nobody waits."""
-    kept = b""
-    while data := await stream.read(LONGEST_OUTPUT):
-        kept = (kept + data)[:LONGEST_OUTPUT]
-    return kept

@@ -11,13 +11,13 @@ from appliance.pair.model import NodeId, Standing
 from appliance.pair.selector.register import FREE, Refused
 
 OTHER: Final = "other"
-"""The owner when the switch is not at our side: it has no names."""
+"""The owner after somebody took the switch from our side: it has no names."""
 
 
 class Emulated(ABC):
-    """Knows of the switch whether it is at our side, and of the register what went through this object.
+    """Knows of the switch whether it is at our side; the register is what the appliances claimed and know.
 
-    Not atomic: a claim steals, unless its epoch is older than one that was seen here. Two who claim at once
+    Not atomic: a claim steals, unless its epoch is older than one that is known here. Two who claim at once
     are both granted; who turned the switch last has the hub, and the other is Refused when it renews.
     """
 
@@ -26,6 +26,8 @@ class Emulated(ABC):
 
     def __init__(self) -> None:
         self._standing = FREE
+        self._claimed = False
+        """the standing is of a claim of ours"""
         self._lock = asyncio.Lock()
 
     @abstractmethod
@@ -40,6 +42,10 @@ class Emulated(ABC):
     async def leave(self) -> None:
         """It is not, as far as the switch can do that."""
 
+    def know(self, standing: Standing) -> None:
+        if standing.epoch >= self._standing.epoch + self._claimed:
+            self._standing, self._claimed = standing, False
+
     async def look(self) -> Standing:
         async with self._lock:
             return await self._look()
@@ -51,7 +57,7 @@ class Emulated(ABC):
                 raise Refused(there)
             if not await self.is_mine():
                 await self.take()
-            self._standing = Standing(node, epoch + 1, heir)
+            self._standing, self._claimed = Standing(node, epoch + 1, heir), True
             return self._standing
 
     async def renew(self, node: NodeId, epoch: int) -> None:
@@ -62,16 +68,15 @@ class Emulated(ABC):
         async with self._lock:
             await self._owned(node, epoch)
             await self.leave()
-            self._standing = Standing(None, epoch + 1, None)
+            self._standing, self._claimed = Standing(None, epoch + 1, None), False
             return self._standing
 
     @abstractmethod
     async def close(self) -> None: ...
 
     async def _look(self) -> Standing:
-        there = self._standing
-        if there.owner != OTHER and not await self.is_mine() and (there.owner or there == FREE):
-            self._standing = Standing(OTHER, there.epoch + bool(there.owner), None)
+        if self._claimed and not await self.is_mine():
+            self._standing, self._claimed = Standing(OTHER, self._standing.epoch + 1, None), False
         return self._standing
 
     async def _owned(self, node: NodeId, epoch: int) -> None:
