@@ -112,6 +112,7 @@ class Runner:
     async def _ask(self, ask: m.Ask) -> None:
         node, selector = self.node.me, self.selector
         answer: m.Input
+        selector.know(self.node.standing)
         try:
             match ask:
                 case m.Claim(epoch, heir):
