@@ -20,6 +20,7 @@ from appliance.errors import Busy, TwinhubError, Unavailable, describe
 from appliance.loop import Loop
 from appliance.sessions.control import Message
 from appliance.sessions.conversation import Connection, Conversation
+from appliance.sessions.guard import guard_of
 from appliance.sessions.portrait import portrait
 from appliance.sessions.replication.shadow import Shadow
 from appliance.sessions.replication.twin import Twin
@@ -157,7 +158,7 @@ class GadgetProcess:
         fds = connection.take_fds("the session's listening control socket", "the client's socket")
         listener, client = (socket.socket(fileno=fd) for fd in fds)
         try:
-            if not self.running.live or self.twin.orphan:
+            if not self.running.live or self.running.is_fenced or self.twin.orphan:
                 raise Unavailable(
                     f"{self.name} is being handed over; its master is elsewhere, or not yet here"
                 )
@@ -165,20 +166,26 @@ class GadgetProcess:
                 raise Busy(f"{self.name} is in use by {self.session.spec.peer}")
             if not self.running.plugged:
                 raise Unavailable(f"{self.name} is unplugged at the moment, by a fault")
+            about = message.get("guard") or {}
+            facts = about.get("facts") or {}
+            guard = guard_of(facts, about.get("gate"))
         except TwinhubError:
             listener.close()
             client.close()
             raise
         state = SessionState.begin(SessionSpec.from_json(message["spec"]))
         self.tell("", "attached", {"client": state.spec.peer})
-        software = Software(state, client, self.running, message.get("facts"))
+        software = Software(state, client, self.running, facts, guard)
         self.session = Session(self.loop, state, listener, software)
         return True
 
-    def resume(self, shadow: Shadow, listener: socket.socket, client: socket.socket, unsent: int) -> None:
+    def resume(
+        self, shadow: Shadow, listener: socket.socket, client: socket.socket, unsent: int, gate: object
+    ) -> None:
         """Go on with a session of the process that this was the copy of."""
         state = SessionState.begin(shadow.spec)
-        software = Software.resume(state, client, self.running, shadow, unsent)
+        guard = guard_of(shadow.facts, gate, shadow.bytes_in)
+        software = Software.resume(state, client, self.running, shadow, unsent, guard)
         self.session = Session(self.loop, state, listener, software)
         self.tell("", "resumed", {"client": state.spec.peer})
 

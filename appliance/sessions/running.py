@@ -84,6 +84,8 @@ class Running:
         self.host: Host | None = None
         self.log: Log | None = None
         self.live = live
+        self.lease: int | None = None
+        """Until when clients may be talked with, ns of CLOCK_BOOTTIME; None: for good"""
         self.ahead = 0
         """How far the device's clock is ahead of ours, ns: it goes on from another machine's"""
         self.plugged = True
@@ -211,6 +213,10 @@ class Running:
         if self.log:
             self.log.tick(now)
         self.act(self.device.tick(now))
+
+    @property
+    def is_fenced(self) -> bool:
+        return self.lease is not None and time.clock_gettime_ns(time.CLOCK_BOOTTIME) >= self.lease
 
     def now(self) -> int:
         """By the device's clock."""

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from appliance.errors import UsageError
 from appliance.loop import IN, OUT, Ended
 from appliance.sessions.capture import Capture
+from appliance.sessions.guard import Guard, Unguarded
 from appliance.sessions.running import Running
 from appliance.sessions.state import SessionState
 from appliance.sessions.telemetry import Telemetry
@@ -29,13 +30,7 @@ SIOCOUTQ: Final = 0x5411
 """sockios(7): bytes in the send queue that the peer has not acknowledged. So named for Unix sockets, too."""
 
 Piece = bytes | memoryview
-
-
-class Commit(Protocol):
-    """The gate's end of one connection: hears how many of the client's bytes cannot be lost any more, so that
-    they may be acknowledged."""
-
-    def __call__(self, bytes_in: int, /) -> None: ...
+UNGUARDED: Final = Unguarded()
 
 
 class OutputLog(Protocol):
@@ -60,10 +55,6 @@ class Resumed(Protocol):
         """What has yet to be sent to its client: `unsent` bytes of what `promote` passed, and all since."""
 
 
-def no_gate(bytes_in: int, /) -> None:
-    """There is nobody to be told."""
-
-
 class Software:
     """The `Host` of a running device and the `Carrier` of a session; attached from now until `close`.
 
@@ -76,9 +67,9 @@ class Software:
         client: socket.socket,
         running: Running,
         facts: Mapping[str, Any] | None = None,
-        commit: Commit = no_gate,
+        guard: Guard = UNGUARDED,
     ) -> None:
-        self._begin(state, client, running, commit)
+        self._begin(state, client, running, guard)
         self.facts = facts or {}
         self.stream = Stream(state.spec.devid, running.device.transfer_type)
         running.attach(self)
@@ -91,23 +82,23 @@ class Software:
         running: Running,
         before: Resumed,
         unsent: int,
-        commit: Commit = no_gate,
+        guard: Guard = UNGUARDED,
     ) -> Software:
         """Go on with a session that is attached already, in place of the host that it has."""
         self = cls.__new__(cls)
-        self._begin(state, client, running, commit)
+        self._begin(state, client, running, guard)
         self.facts, self.stream, self.bytes_in = before.facts, before.stream, before.bytes_in
         self.outgoing += before.left(unsent)
         self.sent = before.bytes_out - sum(map(len, self.outgoing))
         running.host = self
-        commit(self.bytes_in)
+        self.commit(self.bytes_in)
         self.flush()
         running.arm()
         return self
 
-    def _begin(self, state: SessionState, client: socket.socket, running: Running, commit: Commit) -> None:
+    def _begin(self, state: SessionState, client: socket.socket, running: Running, guard: Guard) -> None:
         self.loop, self.spec, self.client, self.running = running.loop, state.spec, client, running
-        self.commit = commit
+        self.guard, self.commit = guard, guard.commit
         self.local = running.local_plain
         self.telemetry = Telemetry()
         self.bytes_in = self.sent = 0
@@ -115,7 +106,7 @@ class Software:
         self.outgoing: deque[Piece] = deque()
         self.produced = self.outgoing
         self.log: OutputLog | None = None
-        self.paused = self.frozen = False
+        self.paused = False
         self.wanted = IN
         self.capture: Capture | None = None
         self.active_at = time.monotonic_ns()
@@ -126,6 +117,9 @@ class Software:
     def on_client(self, events: int) -> None:
         if events == OUT:
             self.push()
+            return
+        if self.running.lease is not None and self.running.is_fenced:
+            self.look()
             return
         space = self.stream.space()
         try:
@@ -182,7 +176,7 @@ class Software:
 
     def push(self) -> None:
         outgoing = self.outgoing
-        while outgoing and not self.frozen:
+        while outgoing and not (self.running.lease is not None and self.running.is_fenced):
             try:
                 if len(outgoing) == 1:
                     sent = self.client.send(outgoing[0])
@@ -199,7 +193,10 @@ class Software:
 
     def look(self) -> None:
         """Wait for what can be done now."""
-        wanted = 0 if self.frozen else OUT if self.outgoing else 0 if self.paused else IN
+        if self.running.lease is not None and self.running.is_fenced:
+            wanted = 0
+        else:
+            wanted = OUT if self.outgoing else 0 if self.paused else IN
         if wanted != self.wanted:
             self.wanted = wanted
             self.loop.want(self.client.fileno(), wanted)
@@ -235,11 +232,6 @@ class Software:
         if self.paused != on:
             self.paused = on
             self.look()
-
-    def freeze_outputs(self, on: bool) -> None:
-        """Neither read nor write meanwhile."""
-        self.frozen = on
-        self.push()
 
     def acknowledged(self) -> int:
         """How many bytes the client's kernel has."""
@@ -285,6 +277,8 @@ class Software:
     def close(self) -> None:
         self.running.detach()
         self.end_capture()
+        self.guard.let_go()
+        self.guard.close()
 
 
 def forget(pieces: deque[bytes | memoryview], sent: int) -> None:

@@ -5,10 +5,12 @@
 | replicate | epoch, keys (the pair's folder); the socket to the copy | true; events tell how it goes |
 | follow | epoch, keys; the socket from the master | true; this is its copy now |
 | protect | | true, when what any client has is at the copy, too: from now on outputs wait for it |
-| sole | | true: there is no copy, everything flows |
-| freeze | | true, when nothing moves and the copy has everything; `sole` and `protect` end it |
-| promote | epoch | sessions: where each stands; their tail, in a memfd. The copy is the device now |
-| resume | unsent; the session's listening control socket and the rebuilt one | true: the session goes on |
+| sole | until (CLOCK_BOOTTIME, ns) | true: everything flows, until then; a protected copy is let go |
+| hold | | true: nothing goes to the client and nothing is read from it; `sole`, `protect`, `thaw` end it |
+| freeze | | true, when nothing moves at all and the copy has everything; ended like `hold` |
+| thaw | | true |
+| promote | epoch; a file for the tail | sessions: where each stands. The copy is the device now |
+| resume | unsent, gate (its socket's path); the session's listening control socket, the rebuilt one | true |
 | drop | | true: the session that could not be rebuilt has ended |
 
 Everybody is told `{"event": "twin", "state", "reason"}`: of a master "syncing", "caught_up", "protected" or
@@ -23,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from appliance.errors import Busy, Unavailable, describe
+from appliance.errors import Busy, TwinhubError, Unavailable, describe
 from appliance.loop import Loop
 from appliance.security.tls import context_of
 from appliance.sessions.control import Message
@@ -37,14 +39,14 @@ from appliance.sessions.software import Software
 
 
 class Twin:
-    """`tell` tells everybody. `begin(shadow, listener, client, unsent)` goes on with a session here."""
+    """`tell` tells everybody. `begin(shadow, listener, client, unsent, gate)` goes on with a session here."""
 
     def __init__(
         self,
         loop: Loop,
         running: Running,
         tell: Callable[[Message], None],
-        begin: Callable[[Shadow, socket.socket, socket.socket, int], None],
+        begin: Callable[[Shadow, socket.socket, socket.socket, int, object], None],
     ) -> None:
         self.loop, self.running, self.tell, self.begin = loop, running, tell, begin
         self.wire: Wire | None = None
@@ -109,11 +111,15 @@ class Twin:
     def protect(self, message: Message, connection: Connection) -> None:
         if not self.master:
             raise Unavailable("there is no backup; replicate first")
-        self.thaw()
         self.master.protect(partial(answer, connection))
+        self.running.lease = None  # what waits for the backup needs none
+        self.thaw()
 
     def sole(self, message: Message, connection: Connection) -> bool:
-        self.end_master()
+        until = message.get("until")
+        self.running.lease = None if until is None else int(until)
+        if self.master and self.master.holding:
+            self.end_master()
         self.thaw()
         return True
 
@@ -125,18 +131,20 @@ class Twin:
             self.wire.close()
 
     def hold(self, message: Message, connection: Connection) -> bool:
-        if self.running.live:
-            self.running.freeze()
-            if client := self.client:
-                client.freeze_outputs(True)
+        self.running.lease = 0
+        if client := self.client:
+            client.push()
         return True
 
     def go_on(self, message: Message, connection: Connection) -> bool:
+        self.running.lease = None
         self.thaw()
         return True
 
     def freeze(self, message: Message, connection: Connection) -> bool | None:
         self.hold(message, connection)
+        if self.running.live:
+            self.running.freeze()
         if not self.master:
             return True
         self.master.when_acked(partial(answer, connection))
@@ -145,8 +153,8 @@ class Twin:
     def thaw(self) -> None:
         if not self.running.live and not self.follower:
             self.running.go_live()
-            if client := self.client:
-                client.freeze_outputs(False)
+        if client := self.client:
+            client.push()
 
     @property
     def client(self) -> Software | None:
@@ -191,11 +199,14 @@ class Twin:
         fds = connection.take_fds("the session's listening control socket", "the client's socket")
         listener, client = (socket.socket(fileno=fd) for fd in fds)
         shadow = self.orphan
-        if not shadow or not self.running.live:
+        try:
+            if not shadow or not self.running.live:
+                raise Unavailable("no session here lacks its client")
+            self.begin(shadow, listener, client, int(message.get("unsent", 0)), message.get("gate"))
+        except TwinhubError:
             listener.close()
             client.close()
-            raise Unavailable("no session here lacks its client")
-        self.begin(shadow, listener, client, int(message.get("unsent", 0)))
+            raise
         return True
 
     def drop(self, message: Message, connection: Connection) -> bool:
