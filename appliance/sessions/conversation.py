@@ -94,7 +94,7 @@ class Conversation:
         operations: Mapping[str, Operation],
         connections: Iterable[Connection] = (),
     ) -> None:
-        self.loop, self.listener, self.operations = loop, listener, operations
+        self.loop, self.listener, self.operations = loop, listener, dict(operations)
         self.connections: list[Connection] = []
         listener.setblocking(False)
         loop.watch(listener.fileno(), IN, self.on_listener)
@@ -135,6 +135,10 @@ class Conversation:
         except TwinhubError as error:
             return describe(error)
         return None if result is None else {"ok": result}
+
+    def tell(self, event: Message) -> None:
+        for connection in self.connections:
+            connection.tell(event)
 
     def close(self, reason: str) -> None:
         """Takes the socket away and tells everybody why, as the last word."""

@@ -9,7 +9,8 @@ socket; the answer is `{"pid": …}`, or `errors.describe`'s form.
 
 | kind | what it is | further descriptors |
 |---|---|---|
-| session | `SessionSpec.to_json` of a plugged-in device | the session's sockets |
+| session | `SessionSpec.to_json` of a plugged-in device, and "guard" (guard.py) | the session's sockets |
+| shadow | nothing | |
 | gadget | `appliance.sessions.gadget.run`'s | |
 """
 
@@ -25,6 +26,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from importlib import import_module
 from typing import Any, Final
 
 from appliance.errors import TwinhubError, Unavailable, describe
@@ -43,8 +45,7 @@ def serve(daemon: socket.socket) -> None:
             return
         ((kind, what),) = json.loads(request).items()
         try:
-            if kind == "gadget":
-                import_gadget(what)
+            prepare(kind, what)
             if not (pid := os.fork()):
                 daemon.close()
                 work(kind, what, fds)
@@ -72,9 +73,24 @@ def work(kind: str, what: Mapping[str, Any], fds: Sequence[int]) -> None:
         os._exit(code)
 
 
-def run_session(spec: Mapping[str, Any], sockets: Sequence[socket.socket]) -> None:
+def run_session(what: Mapping[str, Any], sockets: Sequence[socket.socket]) -> None:
     listener, *others = sockets
-    Worker(SessionState.begin(SessionSpec.from_json(spec)), listener, others).run()
+    spec = SessionSpec.from_json({key: value for key, value in what.items() if key != "guard"})
+    Worker(SessionState.begin(spec, **what.get("guard", {})), listener, others).run()
+
+
+def run_shadow(what: Mapping[str, Any], sockets: Sequence[socket.socket]) -> None:
+    from appliance.sessions.shadow.process import run
+
+    run(*sockets)
+
+
+def prepare(kind: str, what: Mapping[str, Any]) -> None:
+    """Import what this kind needs beyond a plain session, once for all."""
+    if kind == "gadget":
+        import_gadget(what)
+    elif kind == "shadow" or "guard" in what:
+        import_module("appliance.sessions.shadow.process")
 
 
 def run_gadget(what: Mapping[str, Any], sockets: Sequence[socket.socket]) -> None:
@@ -108,6 +124,7 @@ def use_a_gadget() -> None:
 KINDS: Final[Mapping[str, Callable[[Mapping[str, Any], Sequence[socket.socket]], None]]] = {
     "session": run_session,
     "gadget": run_gadget,
+    "shadow": run_shadow,
 }
 
 

@@ -123,10 +123,14 @@ class SessionState:
     dropped: int = 0
     counters: Mapping[str, Any] = field(default_factory=dict)
     """`Telemetry.freeze`"""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """of the client's connection at the session's beginning (appliance/kernel/tcp); empty: not read"""
+    gate: str = ""
+    """the socket of the gate that guards that connection; empty: none does"""
 
     @classmethod
-    def begin(cls, spec: SessionSpec) -> SessionState:
-        return cls(spec, Selection(spec.configuration))
+    def begin(cls, spec: SessionSpec, facts: Mapping[str, Any] | None = None, gate: str = "") -> SessionState:
+        return cls(spec, Selection(spec.configuration), facts=facts or {}, gate=gate)
 
     def to_json(self) -> str:
         return json.dumps(

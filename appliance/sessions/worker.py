@@ -14,15 +14,16 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from appliance import __version__
 from appliance.errors import ProtocolError, TwinhubError, Unavailable, UsageError, describe
 from appliance.loop import IN, Ended, Loop
 from appliance.sessions.control import Message
-from appliance.sessions.conversation import Connection, Conversation
+from appliance.sessions.conversation import Connection, Conversation, Operation
 from appliance.sessions.direct import Direct
+from appliance.sessions.guard import guard_of
 from appliance.sessions.relayed import Relayed
 from appliance.sessions.state import VERSION, SessionState
 
@@ -142,7 +143,10 @@ class Worker:
         connections: Iterable[Connection] = (),
     ) -> None:
         self.loop = Loop()
-        self.session = Session(self.loop, state, listener, carrier(self.loop, state, sockets), connections)
+        moving = carrier(self.loop, state, sockets)
+        self.session = Session(self.loop, state, listener, moving, connections)
+        if isinstance(moving, Relayed) and state.facts:
+            self.session.conversation.operations |= twin_operations(self.session, moving)
 
     def run(self) -> None:
         """Returns when the session has ended and everything is closed."""
@@ -195,7 +199,15 @@ def carrier(loop: Loop, state: SessionState, sockets: Sequence[socket.socket]) -
     if state.spec.kind == "direct":
         return Direct(loop, state, *sockets)
     client, stub = sockets
-    return Relayed(loop, state, client, stub)
+    guard = guard_of(state.facts, state.gate, state.consumed) if state.facts else None
+    return Relayed(loop, state, client, stub, guard)
+
+
+def twin_operations(session: Session, relayed: Relayed) -> Mapping[str, Operation]:
+    """Of a session at a protected address. Others need not have that code."""
+    from appliance.sessions.shadow.twin import RelayTwin
+
+    return RelayTwin(session.loop, relayed, session.conversation.tell).operations
 
 
 def _terminate(*_: object) -> None:

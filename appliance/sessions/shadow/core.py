@@ -71,6 +71,7 @@ class Shadow:
         here = replace(state, pending=tuple(replace(urb, began=now) for urb in state.pending))
         self.relay = Follower(here, now)
         self.answers = self.relay.down = Answers(self.relay, HalfState())
+        self.facts, self.gate = state.facts, state.gate
         self.consumed, self.produced = state.consumed, state.produced
         self.tail = bytearray()
 
@@ -105,6 +106,8 @@ class Shadow:
                 answers=b"".join(refused.values()),
                 consumed=self.consumed,
                 produced=self.produced,
+                facts=self.facts,
+                gate=self.gate,
             ),
             dict(self.answers.reports),
         )

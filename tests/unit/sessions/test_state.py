@@ -52,6 +52,8 @@ states = st.builds(
     consumed=number,
     produced=number,
     counters=st.dictionaries(st.text(), st.dictionaries(st.text(), number)),
+    facts=st.dictionaries(st.text(), number),
+    gate=st.text(),
 )
 
 
