@@ -57,6 +57,10 @@ def full_application(appliance: Appliance) -> web.Application:
             web.get("/api/gadgets/events", gadget_events),
             web.get("/api/gadgets/record", record_gadget),
             web.post("/api/gadgets/record/end", end_recording),
+            web.get("/api/pair", pair),
+            web.post("/api/pair/code", pair_code),
+            web.post("/api/pair/join", pair_join),
+            web.post("/api/pair/unpair", unpair),
             web.get("/api/events", events),
             web.get("/api/status", status),
             web.get("/api/audit", audit),
@@ -141,7 +145,12 @@ def fields(given: Json, **types: type) -> list[Any]:
     return [given[name] for name in types]
 
 
-JSON_NAMES: Final[dict[type, str]] = {str: "a string", dict: "an object", bool: "true or false"}
+JSON_NAMES: Final[dict[type, str]] = {
+    str: "a string",
+    dict: "an object",
+    bool: "true or false",
+    int: "a whole number",
+}
 
 
 def named(request: web.Request, name: str, what: str) -> str:
@@ -223,6 +232,27 @@ async def end_recording(request: web.Request) -> web.Response:
     (name,) = fields(await body(request), name=str)
     await request.app[APPLIANCE].end_recording(name)
     return web.json_response({})
+
+
+async def pair(request: web.Request) -> web.Response:
+    query(request)
+    return web.json_response(request.app[APPLIANCE].pair())
+
+
+async def pair_code(request: web.Request) -> web.Response:
+    fields(await body(request))
+    return web.json_response(request.app[APPLIANCE].pair_code())
+
+
+async def pair_join(request: web.Request) -> web.Response:
+    """`host` shows the `code`; `port`: 0 is the one that is our own."""
+    host, port, code = fields({"port": 0, **await body(request)}, host=str, port=int, code=str)
+    return web.json_response(await request.app[APPLIANCE].pair_join(host, port, code))
+
+
+async def unpair(request: web.Request) -> web.Response:
+    fields(await body(request))
+    return web.json_response(await request.app[APPLIANCE].unpair())
 
 
 async def status(request: web.Request) -> web.Response:

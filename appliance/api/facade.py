@@ -30,6 +30,12 @@ told     event: "told", time, gadget, function ("": the device itself), kind, fi
 ready    of the catalogue: name, definition
 status   version, uptime, pid, listen: ["address:port"], helper: bool (reachable),
          counts: {"devices", "exports", "sessions", "rules"}, modules: {module name: loaded}
+pair     node, name, listen: [address], port: of this appliance;
+         sibling: {"node", "name", "host", "port"} | None,
+         link: {"up": bool, "since": time | None, "problem": str | None, "software": version | None} | None,
+         groups: [group]
+group    name, role, epoch, in_sync: bool, protected: bool
+code     code, seconds: how long it holds; name, listen, port: where the other appliance finds this one
 State    "available" | "in use" | "error" | "absent"
 
 All methods may raise a TwinhubError; the API turns it into its HTTP status and `describe()`.
@@ -121,6 +127,20 @@ class Appliance(Protocol):
 
     def events(self) -> AbstractAsyncContextManager[AsyncIterator[Json]]:
         """What happens from now on. A reader too slow for its bounded queue is cut off."""
+        ...
+
+    def pair(self) -> Json: ...
+
+    def pair_code(self) -> Json:
+        """A code for the other appliance. Unavailable if none could come, Refused if there is a sibling."""
+        ...
+
+    async def pair_join(self, host: str, port: int, code: str) -> Json:
+        """Pairs with the appliance there, which shows `code`; `port` 0: ours. As `pair`."""
+        ...
+
+    async def unpair(self) -> Json:
+        """The sibling that is none any more. UsageError if there is none."""
         ...
 
     async def status(self) -> Json: ...

@@ -35,6 +35,10 @@ THEMES: Final[dict[str, dict[str, str]]] = {
     "gadget": {
         "gadget": "software devices: run, add, list, show, send, follow, record",
     },
+    "pair": {
+        "pair": "make two appliances one, and say how the pair is",
+        "unpair": "forget the other appliance, to replace it",
+    },
     "imports": {
         "list": "what another machine shares",
         "attach": "plug in a device that another machine shares",

@@ -12,7 +12,7 @@ from appliance import __version__
 from appliance.api.facade import Collector
 from appliance.api.metrics import Metrics
 from appliance.daemon.hub import Hub
-from appliance.errors import NotFound, TwinhubError
+from appliance.errors import NotFound, TwinhubError, Unavailable
 from appliance.exports import sharing
 from appliance.exports.registry import Export
 from appliance.exports.rules import Rule
@@ -21,6 +21,7 @@ from appliance.inventory.model import UsbDevice
 from appliance.kernel import modules
 from appliance.kernel.client import NoHelper
 from appliance.kernel.paths import Kernel
+from appliance.pair.pairing import Pair
 from appliance.sessions.state import SessionSpec
 
 Json = dict[str, Any]
@@ -174,6 +175,32 @@ class Facade:
 
     async def end_recording(self, name: str) -> None:
         await self._hub.gadgets.processes.ask(name, "record_end")
+
+    # The pair
+
+    def pair(self) -> Json:
+        return self._pair.status()
+
+    def pair_code(self) -> Json:
+        told = self._pair.show_code()
+        self._hub.note("pair code", told["name"])
+        return told
+
+    async def pair_join(self, host: str, port: int, code: str) -> Json:
+        told = await self._pair.join(host, port or None, code)
+        self._hub.note("pair", told["sibling"]["name"], f"{host}: {told['sibling']['node']}")
+        return told
+
+    async def unpair(self) -> Json:
+        gone = await self._pair.unpair()
+        self._hub.note("unpair", gone["name"], gone["node"])
+        return gone
+
+    @property
+    def _pair(self) -> Pair:
+        if self._hub.pair is None:
+            raise Unavailable("this daemon is none of a pair: it was started without one")
+        return self._hub.pair
 
     # Shapes
 

@@ -105,7 +105,7 @@ class Pair:
             raise Unavailable(DEAF)
         self._check_alone()
         self._code = Code(time.monotonic)
-        return {"code": self._code.text, "seconds": SECONDS, **self._where()}
+        return {"code": self._code.text, "seconds": SECONDS, "name": self.name, **self._where()}
 
     async def join(self, host: str, port: int | None, code: str) -> Json:
         """Pairs with the appliance at `host` that shows `code`; the status. Refused, PeerError."""

@@ -72,6 +72,17 @@ GADGET: Json = {
 }  # fmt: skip
 
 
+PAIR: Json = {
+    "node": "a1b2c3d4e5f6", "name": "attic", "listen": ["192.168.7.2"], "port": 3242,
+    "sibling": {"node": "0f1e2d3c4b5a", "name": "cellar", "host": "192.168.7.3", "port": 3242},
+    "link": {"up": True, "since": 0.0, "problem": None, "software": "0.1.0"},
+    "groups": [
+        {"name": "bench", "role": "master", "epoch": 7, "in_sync": True, "protected": True},
+        {"name": "keys", "role": "backup", "epoch": 3, "in_sync": False, "protected": False},
+    ],
+}  # fmt: skip
+
+
 class FakeAppliance:
     """Tells what it is given, and remembers what it was asked to do in `asked`."""
 
@@ -80,6 +91,7 @@ class FakeAppliance:
         self.happening: asyncio.Queue[Json | TwinhubError | None] = asyncio.Queue()
         self.captured: asyncio.Queue[bytes | TwinhubError | None] = asyncio.Queue()
         self.collector = Metrics(self)
+        self.paired = PAIR
         self.entered = 0
         self.left = asyncio.Event()
 
@@ -202,6 +214,24 @@ class FakeAppliance:
         finally:
             self.entered -= 1
             self.left.set()
+
+    def pair(self) -> Json:
+        return self.paired
+
+    def pair_code(self) -> Json:
+        self.asked.append(("pair_code",))
+        where = {key: self.paired[key] for key in ("name", "listen", "port")}
+        return {"code": "1234-5678", "seconds": 300.0, **where}
+
+    async def pair_join(self, host: str, port: int, code: str) -> Json:
+        self.asked.append(("pair_join", host, port, code))
+        if code == "0000-0000":
+            raise Refused("the code is wrong: 2 more tries")
+        return self.paired
+
+    async def unpair(self) -> Json:
+        self.asked.append(("unpair",))
+        return dict(self.paired["sibling"])
 
     async def status(self) -> Json:
         return {

@@ -17,7 +17,7 @@ async def answer(api: ClientSession, method: str, path: str, **how: Any) -> tupl
         return response.status, await response.json()
 
 
-@pytest.mark.parametrize("what", ["devices", "exports", "rules"])
+@pytest.mark.parametrize("what", ["devices", "exports", "rules", "pair"])
 async def test_a_list_is_told_as_the_appliance_tells_it(
     api: ClientSession, appliance: FakeAppliance, what: str
 ) -> None:
@@ -51,6 +51,13 @@ async def test_sharing_gives_the_rule_and_what_it_matched(api: ClientSession) ->
             {"export": "disk", "input": {"insert": "disk.img"}, "folder": "/srv"},
             ("local", "disk", {"insert": "disk.img"}, "/srv"),
         ),
+        ("/api/pair/code", {}, ("pair_code",)),
+        (
+            "/api/pair/join",
+            {"host": "192.168.7.2", "code": "1234-5678"},
+            ("pair_join", "192.168.7.2", 0, "1234-5678"),
+        ),
+        ("/api/pair/unpair", {}, ("unpair",)),
         ("/api/gadgets/remove", {"name": "keyboard"}, ("remove_gadget", "keyboard")),
         ("/api/gadgets/record/end", {"name": "keyboard"}, ("end_recording", "keyboard")),
     ],
