@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
+from appliance.daemon.groups import Carried
 from appliance.daemon.hub import Hub
 from appliance.errors import Busy, DeviceFailed, TwinhubError, Unavailable
 from appliance.exports import policy
@@ -49,6 +50,7 @@ class HubDirectory:
             for export in self._hub.exports
             if policy.may_use(peer, export)
             and self._hub.state_of(export) == "available"
+            and not self._elsewhere(export)
             and export.name not in self._opening
         ]
 
@@ -64,6 +66,11 @@ class HubDirectory:
         hub = self._hub
         export = hub.exports.find(name)
         policy.require_use(peer, export)
+        if carried := self._elsewhere(export):
+            raise Unavailable(
+                f"{export.name} is on the other appliance at the moment; attach it at"
+                f" {carried.table.address.ip}, which is where it always is"
+            )
         if export.name in self._opening:
             raise Busy(f"{export.name} is just being given to another client")
         self._opening.add(export.name)
@@ -75,6 +82,11 @@ class HubDirectory:
         except BaseException:
             self._opening.discard(export.name)
             raise
+
+    def _elsewhere(self, export: Export) -> Carried | None:
+        """Its group, if that is the sibling's now."""
+        carried = self._hub.group_of(export)
+        return carried if carried and not carried.leads else None
 
     async def _make_free(self, export: Export, peer: Address) -> None:
         """Ends the session that holds it, if `peer` may take it; Busy if not."""
@@ -108,7 +120,9 @@ class HubGrant:
         hub, export = self._hub, self._export
         try:
             spec = spec_of(export, self.record, sock)
-            await hub.sessions.start(spec, sock)
+            carried = hub.group_of(export)
+            guard = await carried.gateway.guard(sock) if carried else None
+            await hub.sessions.start(spec, sock, guard)
         finally:
             self.cancel()
         log.info("session %s: %s (%s) with %s", spec.id, spec.name, spec.kind, spec.peer)

@@ -17,6 +17,7 @@ from appliance import __version__
 from appliance.config import Config
 from appliance.daemon.events import Events
 from appliance.daemon.gadgets import HubGadgets
+from appliance.daemon.groups import Carried, Groups
 from appliance.errors import NotFound, TwinhubError
 from appliance.exports.registry import Export, Exports
 from appliance.exports.rules import Rule
@@ -26,6 +27,7 @@ from appliance.inventory.model import UsbDevice
 from appliance.inventory.monitor import Added, Changed, Inventory, Removed
 from appliance.kernel.client import Helper, until_free
 from appliance.kernel.stub import DRIVER, StubStatus
+from appliance.pair.pairing import Pair
 from appliance.sessions.gadgets import Gadgets
 from appliance.sessions.manager import Sessions
 from appliance.sessions.state import SessionSpec
@@ -58,6 +60,8 @@ class Hub:
         self._notes: asyncio.Queue[tuple[str, str, str]] = asyncio.Queue()
         processes = Gadgets(config.paths.runtime, self.sessions.nursery, self._gadget_changed)
         self.gadgets = HubGadgets(config, store, processes, self.exports, self.events)
+        self.pair: Pair | None = None
+        self.groups: Groups | None = None
         self.reload_rules()
 
     # What should be
@@ -75,6 +79,9 @@ class Hub:
     async def forget_rule(self, id: str) -> None:
         await asyncio.to_thread(self.store.forget_rule, id)
         self.reload_rules()
+
+    def group_of(self, export: Export) -> Carried | None:
+        return self.groups.of(export.name) if self.groups else None
 
     def session_of(self, export: Export) -> SessionSpec | None:
         return next((spec for spec in self.sessions.all() if is_of(spec, export)), None)

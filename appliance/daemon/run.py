@@ -11,7 +11,9 @@ import socket
 import stat
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Final
 
 from appliance.api.app import full_application, local_application
@@ -20,22 +22,37 @@ from appliance.config import Config
 from appliance.daemon import systemd
 from appliance.daemon.directory import HubDirectory
 from appliance.daemon.facade import Facade
+from appliance.daemon.groups import Groups, Means
 from appliance.daemon.hub import Hub
 from appliance.daemon.journal import open_journal
 from appliance.errors import NotPermitted, TwinhubError, Unavailable
 from appliance.exports.store import Store
 from appliance.inventory.monitor import Inventory
 from appliance.kernel.client import Helper, NoHelper, RemoteHelper
+from appliance.kernel.gate.messages import GATE_SOCKET
 from appliance.kernel.messages import HELPER_SOCKET
-from appliance.kernel.spawn import drop_privileges, spawn_helper
+from appliance.kernel.spawn import drop_privileges, own_place, spawn_gate, spawn_helper
+from appliance.pair.pairing import Pair
+from appliance.pair.vrrp import Connect, Spawned, by_unit
+from appliance.security.identity import identity_in
 from appliance.usbip.server import Limits, Server, listen
 from appliance.usbip.wire import PORT as USBIP_PORT
 
 log = logging.getLogger(__name__)
 
 STATE_FILE: Final = "state.db"
+PAIR_FOLDER: Final = "pair"
+STANDINGS: Final = "groups.json"
 DIRECTORY_MODE: Final = 0o750
 IPV6_LOOPBACK: Final = "::1"
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """The root processes that groups need besides the helper: the gate (its socket), and the keeper."""
+
+    gate: Path
+    keeper: Connect
 
 
 def run(config: Config) -> None:
@@ -46,9 +63,10 @@ def run(config: Config) -> None:
         helper = find_helper()
         if isinstance(helper, RemoteHelper):
             stack.callback(helper.close)
+        guards = find_guards(config)
         if os.geteuid() == 0 and config.paths.user:
             drop_privileges(config.paths.user)
-        asyncio.run(serve(config, helper))
+        asyncio.run(serve(config, helper, guards=guards))
 
 
 def make_directories(config: Config) -> None:
@@ -73,8 +91,19 @@ def find_helper() -> Helper:
     return RemoteHelper() if HELPER_SOCKET.exists() else NoHelper()
 
 
+def find_guards(config: Config) -> Guards:
+    """Like the helper. Those that groups need are started where there are groups."""
+    if os.geteuid() != 0 or not config.groups:
+        return Guards(GATE_SOCKET, by_unit)
+    place = own_place(config.paths.runtime)
+    return Guards(spawn_gate(place / "gate.sock", config.paths.user or "root"), Spawned(place / "keepalived"))
+
+
 async def serve(
-    config: Config, helper: Helper, also: Callable[[Hub], Coroutine[object, object, object]] | None = None
+    config: Config,
+    helper: Helper,
+    also: Callable[[Hub], Coroutine[object, object, object]] | None = None,
+    guards: Guards | None = None,
 ) -> None:
     """`also` runs beside it; when that ends, so does the daemon."""
     store = Store(config.paths.state / STATE_FILE)
@@ -85,6 +114,9 @@ async def serve(
         stack.callback(hub.close)
         leave = asyncio.Event()
         stack.push_async_callback(end, hub, leave)
+        if config.pair.listen:
+            hub.pair = await begin_pair(hub, guards or Guards(GATE_SOCKET, by_unit))
+            stack.push_async_callback(hub.pair.close)
         await begin(hub)
         listeners = open_listeners(config)
         facade = Facade(hub, [address_text(listener) for listener in listeners])
@@ -98,7 +130,24 @@ async def serve(
         announce(config, facade, port)
         async with stopping(leave) as stop:
             tasks = [hub.follow(), server.serve_on(listeners), signs_of_life(), stop.wait()]
+            if hub.groups:
+                tasks.append(hub.groups.run())
             await first_of([*tasks, also(hub)] if also else tasks)
+
+
+async def begin_pair(hub: Hub, guards: Guards) -> Pair:
+    """The pair port is open when this returns; groups are carried once there is a sibling."""
+    config = hub.config
+    identity = identity_in(config.paths.state / PAIR_FOLDER)
+    pair = Pair(identity, config.pair, socket.gethostname(), lambda: hub.groups.told() if hub.groups else [])
+    if config.groups:
+        means = Means(
+            hub.gadgets.processes, hub.sessions, hub.helper, guards.gate, guards.keeper, hub.events,
+            config.paths.state / STANDINGS,
+        )  # fmt: skip
+        hub.groups = Groups(config.groups, config.pair.stall, pair, means)
+    await pair.start()
+    return pair
 
 
 async def begin(hub: Hub) -> None:
@@ -121,6 +170,8 @@ async def end(hub: Hub, leave: asyncio.Event) -> None:
         await hub.gadgets.processes.close(leave=True)
         await hub.sessions.close(leave=True)
         return
+    if hub.groups:
+        hub.groups.give_up()
     await hub.gadgets.processes.close(leave=False)
     await hub.sessions.close(leave=False)
     await hub.give_all_back()

@@ -7,11 +7,16 @@ import os
 import socket
 import subprocess
 import sys
+import time
+from hashlib import sha256
+from pathlib import Path
 
-from appliance.errors import NotPermitted
+from appliance.errors import NotPermitted, Unavailable
 from appliance.kernel.client import RemoteHelper
 from appliance.kernel.helper import account
 
+PLACES = Path("/run/twinhub-root")
+GATE_SECONDS = 20.0
 PR_SET_NO_NEW_PRIVS = 38
 """prctl(2)."""
 
@@ -24,6 +29,31 @@ def spawn_helper(*options: str) -> RemoteHelper:
         # In a session of its own, for a Ctrl-C must not end it before every device is given back.
         child = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
     return RemoteHelper.over(ours, child)
+
+
+def own_place(runtime: Path) -> Path:
+    """A folder that is root's alone, for the root processes of the daemon with this runtime directory."""
+    place = PLACES / sha256(str(runtime.resolve()).encode()).hexdigest()[:12]
+    place.mkdir(mode=0o755, parents=True, exist_ok=True)
+    return place
+
+
+def spawn_gate(socket_path: Path, user: str) -> Path:
+    """The gate's socket; it is started unless it runs. Sessions need it after us, so it outlives us."""
+    if not answers(socket_path):
+        command = [sys.executable, "-I", "-m", "appliance.kernel.gate", "--allow-user", user]
+        subprocess.Popen([*command, "--socket", str(socket_path)], start_new_session=True)
+        deadline = time.monotonic() + GATE_SECONDS
+        while not answers(socket_path):
+            if time.monotonic() > deadline:
+                raise Unavailable("the gate does not start; what it said is above")
+            time.sleep(0.02)
+    return socket_path
+
+
+def answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def drop_privileges(user: str) -> None:

@@ -49,6 +49,9 @@ class Orphan:
 class Gateway(Protocol):
     """The group's address, and the connections of its clients."""
 
+    gate: Path
+    """its socket"""
+
     async def close(self) -> None:
         """What clients say is held from now on, and nobody is told that nobody is there."""
 
@@ -207,7 +210,7 @@ class GadgetExports:
         try:
             if isinstance(connection, TwinhubError):
                 raise connection
-            await self.sessions.resume(orphan.spec, connection)
+            await self.sessions.resume(orphan.spec, connection, self.gateway.gate)
         except TwinhubError as error:
             log.error("session %s of %s ends: %s", orphan.spec.id, orphan.gadget, error)
             timeline.lost.append(f"{orphan.spec.name}: {error}")

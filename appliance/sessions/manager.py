@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -49,15 +49,17 @@ class Sessions:
         """Those that run, oldest first."""
         return sorted((link.spec for link in self._links.values()), key=lambda spec: spec.started)
 
-    async def start(self, spec: SessionSpec, client: socket.socket) -> None:
+    async def start(
+        self, spec: SessionSpec, client: socket.socket, guard: Mapping[str, Any] | None = None
+    ) -> None:
         """The session begins on the client's connected socket, which is then closed here, and not if this
-        raises."""
+        raises. `guard`: how its connection is guarded (appliance/sessions/guard.py)."""
         path = self.directory / f"{spec.id}.sock"
         with ExitStack() as ours:
             listener = ours.enter_context(listen(path))
             try:
                 if spec.kind == "gadget":
-                    await self._serve(spec, listener, client)
+                    await self._serve(spec, listener, client, guard)
                     self._keep(await SessionLink.open(path))
                 else:
                     sockets = await self._hand_over(spec, client, ours)
@@ -84,9 +86,16 @@ class Sessions:
             await self.helper.hand_over(spec.busid, client.fileno())
         return (client,)
 
-    async def _serve(self, spec: SessionSpec, listener: socket.socket, client: socket.socket) -> None:
+    async def _serve(
+        self,
+        spec: SessionSpec,
+        listener: socket.socket,
+        client: socket.socket,
+        guard: Mapping[str, Any] | None,
+    ) -> None:
         """Has the gadget's process run the session."""
-        await self._gadget(spec, "serve", (listener.fileno(), client.fileno()), spec=spec.to_json())
+        told = {"spec": spec.to_json(), **({"guard": guard} if guard else {})}
+        await self._gadget(spec, "serve", (listener.fileno(), client.fileno()), **told)
 
     async def _gadget(self, spec: SessionSpec, op: str, fds: tuple[int, ...], /, **fields: Any) -> None:
         try:
@@ -98,12 +107,12 @@ class Sessions:
         finally:
             await gadget.close()
 
-    async def resume(self, spec: SessionSpec, client: socket.socket) -> None:
+    async def resume(self, spec: SessionSpec, client: socket.socket, gate: Path) -> None:
         """A gadget's session that began on the sibling goes on here, on its client's rebuilt socket, which is
         closed here in any case."""
         path = self.directory / f"{spec.id}.sock"
         with client, listen(path) as listener:
-            await self._gadget(spec, "resume", (listener.fileno(), client.fileno()))
+            await self._gadget(spec, "resume", (listener.fileno(), client.fileno()), gate=str(gate))
             self._keep(await SessionLink.open(path))
 
     async def adopt(self) -> list[SessionSpec]:

@@ -86,7 +86,7 @@ class FakeSessions:
     def all(self) -> list[SessionSpec]:
         return list(self.running.values())
 
-    async def start(self, spec: SessionSpec, client: socket.socket) -> None:
+    async def start(self, spec: SessionSpec, client: socket.socket, guard: object = None) -> None:
         if self.failure:
             raise self.failure
         if spec.busid:

@@ -1,0 +1,256 @@
+"""The groups that this appliance carries with its sibling: one node each, and what surrounds it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from appliance.daemon.events import Events
+from appliance.daemon.gateway import Gateway
+from appliance.errors import TwinhubError, Unavailable, UsageError
+from appliance.kernel.client import Helper
+from appliance.pair import messages as m
+from appliance.pair.gadget_exports import GadgetExports
+from appliance.pair.hello import Hello
+from appliance.pair.keepalived import FAULT, FIT, Link, instance_of
+from appliance.pair.keeper_messages import Configure
+from appliance.pair.model import Gate, Group, Role, Standing, Timers
+from appliance.pair.node import Node
+from appliance.pair.pairing import Pair
+from appliance.pair.runner import Runner, boottime
+from appliance.pair.selector import open_selector
+from appliance.pair.settings import GroupTable
+from appliance.pair.timeline import Timeline
+from appliance.pair.vrrp import Connect, Vrrp
+from appliance.pair.vrrp_fifo import Transition
+from appliance.sessions.gadgets import Gadgets
+from appliance.sessions.manager import Sessions
+from gadgets.usb.records import from_plain, to_plain
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+LEADING: Final = (Role.MASTER, Role.YIELDING)
+TIMELINES: Final = 16
+"""Takeovers that are remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What groups are carried with."""
+
+    gadgets: Gadgets
+    sessions: Sessions
+    helper: Helper
+    gate: Path
+    keeper: Connect
+    events: Events
+    state: Path
+    """A file that remembers the newest standing of each group."""
+
+
+class Carried:
+    """One group; the `Surroundings` of its runner."""
+
+    def __init__(
+        self, table: GroupTable, pair: Pair, means: Means, report: Callable[[str, int], None]
+    ) -> None:
+        assert pair.link
+        assert pair.streams
+        self.table, self.pair, self.means, self.report = table, pair, means, report
+        self.timelines: list[Timeline] = []
+        self.standing = known(means.state).get(table.name, Standing())
+        self.gateway = Gateway(str(table.address.ip), means.gate, means.helper)
+        self.selector = open_selector(table.selector, table.name)
+        self.exports = GadgetExports(
+            table.exports, means.gadgets, means.sessions, self.gateway, pair.streams, pair.identity.directory,
+            self.give, self._offer, self._timed,
+        )  # fmt: skip
+        node = Node(
+            pair.identity.node, pair.link.sibling.node, group_of(table, pair.identity.node), time.time_ns(),
+            boottime(), self.standing, atomic=self.selector.atomic,
+        )  # fmt: skip
+        self.runner = Runner(node, self.selector, self.exports, self)
+        pair.hear(self._subject, self._hear, self._up, self._down)
+
+    @property
+    def _subject(self) -> str:
+        return f"group {self.table.name}"
+
+    @property
+    def leads(self) -> bool:
+        return self.runner.node.role in LEADING
+
+    async def run(self) -> None:
+        try:
+            await self.gateway.close()
+            await self.runner.run()
+        finally:
+            await self.exports.close()
+            await self.selector.close()
+            self.gateway.hang_up()
+
+    def give(self, given: m.Input) -> None:
+        self.runner.give(given)
+
+    # Surroundings
+
+    def send(self, status: m.Status) -> None:
+        with suppress(Unavailable):  # it is said again when the link is up
+            self.pair.send(self._subject, {"status": status.to_wire()})
+
+    def fault(self, fault: bool) -> None:
+        self.report(self.table.name, FAULT if fault else FIT)
+
+    def tell(self, event: m.Tell) -> None:
+        log.info("group %s, epoch %d: %s %s", self.table.name, event.epoch, event.event, event.detail)
+        self.means.events.tell(
+            f"group.{event.event}", group=self.table.name, epoch=event.epoch, detail=event.detail
+        )
+
+    def changed(self) -> None:
+        standing = self.runner.node.standing
+        if standing != self.standing:
+            self.standing = standing
+            remember(self.means.state, self.table.name, standing)
+
+    # The sibling
+
+    def _offer(self, feed: int, tokens: Mapping[str, str]) -> None:
+        self.pair.send(self._subject, {"offer": {"feed": feed, "tokens": dict(tokens)}})
+
+    def _hear(self, said: Json) -> None:
+        match said:
+            case {"status": dict(status)}:
+                self.give(m.Heard(m.Status.from_wire(status)))
+            case {"offer": {"feed": int(feed), "tokens": dict(tokens)}}:
+                self.exports.offered(feed, tokens)
+
+    def _up(self, _: Hello) -> None:
+        self.give(m.PeerBack())
+
+    def _down(self, _: str) -> None:
+        self.give(m.PeerLost())
+
+    def _timed(self, timeline: Timeline) -> None:
+        self.timelines = [*self.timelines[1 - TIMELINES :], timeline]
+        log.info("group %s: %s", self.table.name, timeline.to_json())
+        self.means.events.tell("group.takeover", group=self.table.name, **timeline.to_json())
+
+    def told(self) -> Json:
+        """For the API."""
+        node = self.runner.node
+        return {
+            "name": self.table.name,
+            "role": node.role.value,
+            "epoch": node.standing.epoch,
+            "owner": node.standing.owner,
+            "address": str(self.table.address),
+            "in_sync": node.role is Role.STANDBY or (node.role is Role.MASTER and node.level),
+            "protected": node.role is Role.STANDBY or (node.role is Role.MASTER and node.gate is Gate.WAIT),
+            "healthy": node.healthy,
+            "takeovers": [each.to_json() for each in self.timelines],
+        }
+
+
+class Groups:
+    """All of this appliance's groups, from the moment it has a sibling."""
+
+    def __init__(self, tables: tuple[GroupTable, ...], stall: float, pair: Pair, means: Means) -> None:
+        self._tables, self._stall, self._pair, self._means = tables, stall, pair, means
+        self._carried: dict[str, Carried] = {}
+        self._vrrp: Vrrp | None = None
+        self._paired = asyncio.Event()
+        pair.hear("groups", lambda _: None, lambda _: self._paired.set())
+
+    def of(self, export: str) -> Carried | None:
+        return next((each for each in self._carried.values() if export in each.table.exports), None)
+
+    def find(self, name: str) -> Carried:
+        try:
+            return self._carried[name]
+        except KeyError:
+            names = ", ".join(self._carried) or "none"
+            raise UsageError(f"no group {name!r}; this appliance carries {names}") from None
+
+    def told(self) -> list[Json]:
+        return [each.told() for each in self._carried.values()]
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        if not self._pair.link:
+            await self._paired.wait()
+        assert self._pair.link
+        host = self._pair.link.sibling.host
+        instances = tuple(instance_of(table) for table in self._tables)
+        configured = Configure(Link(own_address(host), host), instances, self._stall)
+        self._vrrp = vrrp = Vrrp(configured, self._transition, self._means.keeper)
+        for table in self._tables:
+            self._carried[table.name] = Carried(table, self._pair, self._means, vrrp.report)
+        if self._pair.link.is_up:
+            for carried in self._carried.values():
+                carried.give(m.PeerBack())
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(vrrp.run())
+            for carried in self._carried.values():
+                tasks.create_task(carried.run())
+
+    def _transition(self, transition: Transition) -> None:
+        if carried := self._carried.get(transition.group):
+            carried.give(m.Vrrp(transition.state.value))
+
+    def give_up(self) -> None:
+        """The daemon ends for good."""
+        if self._vrrp:
+            self._vrrp.give_up()
+
+
+def group_of(table: GroupTable, me: str) -> Group:
+    lease = int(table.lease * 1e9)
+    return Group(
+        table.name,
+        table.exports,
+        str(table.address),
+        table.interface,
+        {me: table.priority},
+        table.preempt,
+        selector=table.selector,
+        timers=replace(Timers(), lease=lease * 2 // 3, renew=lease // 6, hold=int(table.hold_down * 1e9)),
+    )
+
+
+def own_address(sibling: str) -> str:
+    """From which this machine talks to the sibling."""
+    family = socket.AF_INET6 if ":" in sibling else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((sibling, 9))
+        except OSError as error:
+            raise Unavailable(f"there is no way to the sibling at {sibling}: {error.strerror}") from error
+        return str(probe.getsockname()[0])
+
+
+def known(file: Path) -> dict[str, Standing]:
+    try:
+        return {name: from_plain(Standing, each) for name, each in json.loads(file.read_text()).items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError, TwinhubError) as error:
+        raise Unavailable(f"{file} is damaged ({error}); remove it if the sibling is master") from error
+
+
+def remember(file: Path, group: str, standing: Standing) -> None:
+    fresh = file.with_suffix(".new")
+    fresh.write_text(
+        json.dumps({**{k: to_plain(v) for k, v in known(file).items()}, group: to_plain(standing)})
+    )
+    fresh.replace(file)
