@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Any, Literal
 
-from appliance.explain import BadKey, did_you_mean
+from appliance.errors import UsageError
+from appliance.explain import BadKey
 from appliance.exports import names
 from appliance.exports.keys import (
     NETWORKS,
@@ -28,12 +29,10 @@ from appliance.exports.keys import (
 )
 from appliance.exports.words import shaped
 from appliance.pair.model import MS, Group, NodeId, Timers
+from appliance.pair.selector.spec import parse_spec
 
 Interface = IPv4Interface | IPv6Interface
 
-SELECTORS = ("witness", "arbiter", "gpio", "flexconnect", "portpower", "command")
-"""What a selector's text may begin with."""
-LONGEST_SELECTOR = 255
 HIGHEST_VRID = 255
 INTERFACE = r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}"
 
@@ -111,12 +110,11 @@ def _target(found: object) -> Target:
 
 
 def _selector(found: object) -> str:
-    require(isinstance(found, str) and found.isprintable() and len(found) <= LONGEST_SELECTOR)
-    kind, colon, rest = str(found).partition(":")
-    require(bool(colon and rest))
-    if kind not in SELECTORS:
-        raise BadKey("selector", f"there is no selector {kind!r}{did_you_mean(kind, SELECTORS)}")
-    return str(found)
+    require(isinstance(found, str) and found.isprintable())
+    try:
+        return parse_spec(str(found)).text
+    except UsageError as error:
+        raise BadKey("selector", str(error).removeprefix(f"selector {found!r}: ")) from None
 
 
 PAIR_KEYS = (

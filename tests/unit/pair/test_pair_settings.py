@@ -32,8 +32,12 @@ vrid = 9
     [
         ('name = "bench"', "", "line 2: [[group]] name: is missing; wanted a name of at most 31"),
         ("selector", "selectro", "line 7: [[group]] selectro: unknown key; did you mean 'selector'?"),
-        ("gpio:/dev", "gipo:/dev", "line 7: [[group]] selector: there is no selector 'gipo'; did you mean"),
-        ('"gpio:/dev/gpiochip0:17"', '"gpio:"', 'selector: found "gpio:", wanted a selector such as'),
+        ("gpio:/dev", "gipo:/dev", "line 7: [[group]] selector: there is no 'gipo'; did you mean 'gpio'?"),
+        (
+            '"gpio:/dev/gpiochip0:17"',
+            '"gpio:"',
+            "[[group]] selector: it does not say where; an example is gpio:",
+        ),
         ('hub = "1-1"', "", "[[group]] of what does it consist? Give either `exports` or `hub`"),
         ('hub = "1-1"', 'hub = "1-1"\nexports = ["a"]', "line 4: [[group]] hub: of what does it consist?"),
         (".100/24", ".100", 'address: found "192.168.7.100", wanted an address with its network'),
