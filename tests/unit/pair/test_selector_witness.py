@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from appliance.errors import ConfigError, PeerError, ProtocolError, TwinhubError, Unavailable
 from appliance.pair.model import Standing
-from appliance.pair.selector import store
+from appliance.pair.selector import open_selector, store
 from appliance.pair.selector.register import Refused
 from appliance.pair.selector.witness import wire
 from appliance.pair.selector.witness.client import WitnessSelector
@@ -67,11 +69,12 @@ async def test_all_four_calls_reach_the_register(tmp_path: Path) -> None:
         assert await b.release("b", 2) == Standing(None, 3, None)
 
 
-async def test_a_claim_whose_answer_was_lost_can_be_said_again(tmp_path: Path) -> None:
+async def test_a_claim_is_granted_once_though_its_answer_was_lost(tmp_path: Path) -> None:
     async with witness(tmp_path / "state") as port, asking(port) as a:
-        assert await a.claim("a", 0, "b") == await a.claim("a", 0, "b") == Standing("a", 1, "b")
-        with pytest.raises(Refused):
-            await a.claim("a", 0, None)
+        await a.claim("a", 0, "b")
+        with pytest.raises(Refused) as refused:
+            await a.claim("a", 0, "b")
+        assert refused.value.standing == Standing("a", 1, "b")
 
 
 async def test_the_lease_is_told_even_with_a_refusal(tmp_path: Path) -> None:
@@ -262,3 +265,57 @@ def test_a_crash_while_writing_leaves_the_state_that_was(tmp_path: Path) -> None
     store.save(tmp_path / "state", {"desk": Standing("a", 1, None)})
     (tmp_path / "state.new").write_bytes(b'{"standings": {"de')
     assert store.load(tmp_path / "state") == {"desk": Standing("a", 1, None)}
+
+
+async def test_strangers_cannot_keep_friends_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.pair.selector.witness.server.MOST_STRANGERS", 2)
+    async with witness(tmp_path / "state") as port, asking(port) as a:
+        await a.claim("a", 0, None)
+        strangers = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        for reader, _ in strangers:
+            assert await reader.readuntil(b"\n")
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert await reader.read() == b"", "one too many"
+        await a.renew("a", 1)
+        for _, one in [*strangers, (reader, writer)]:
+            one.close()
+            await one.wait_closed()
+
+
+async def test_a_line_that_is_too_long_ends_the_connection(tmp_path: Path) -> None:
+    async with witness(tmp_path / "state") as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await reader.readuntil(b"\n")
+        writer.write(b"x" * (wire.LINE_LIMIT + 1))
+        assert await reader.read() == b""
+        writer.close()
+
+
+@contextmanager
+def process(state: Path, key: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`twinhub witness`, and the selector to ask it by."""
+    words = ["--listen", "127.0.0.1:0", "--state", str(state), "--key", str(key), "--json"]
+    command = [sys.executable, "-m", "appliance.cli.main", "witness", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout
+        try:
+            (place,) = json.loads(running.stdout.readline())["listen"]
+            yield running, f"witness:{place},key={key}"
+        finally:
+            running.terminate()
+
+
+async def test_the_process_remembers_what_it_answered_before_it_was_killed(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_bytes(KEY)
+    key.chmod(0o600)
+    with process(tmp_path / "state", key) as (killed, spec):
+        selector = open_selector(spec, "desk")
+        await selector.claim("a", 0, "b")
+        killed.kill()
+        await selector.close()
+    with process(tmp_path / "state", key) as (stopped, spec):
+        selector = open_selector(spec, "desk")
+        assert await selector.look() == Standing("a", 1, "b")
+        await selector.close()
+    assert stopped.returncode == 0
