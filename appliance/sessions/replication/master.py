@@ -126,13 +126,12 @@ class Master:
     # The log (running.Log), and the outputs
 
     def append(self, record: Record) -> None:
-        if self.phase is Phase.LOST:
-            return
         data = emit(record)
         self.index += 1
         self.size += len(data)
         self.waiting.append(Entry(self.index, self.size))
-        self.send(data)
+        if self.phase is not Phase.LOST:
+            self.send(data)
 
     def begin(self, host: Host) -> None:
         if isinstance(host, Software):

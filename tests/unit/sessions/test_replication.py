@@ -163,6 +163,7 @@ def test_a_protected_master_that_loses_its_copy_is_silent_until_it_is_told_that_
     with paired(KEYBOARD) as pair:
         pair.protect()
         pair.master.attach()
+        pair.settle()
         pair.log.lose("the sibling hung up")
         for step in steps:
             pair.master.do(step)
