@@ -39,6 +39,9 @@ class Defined:
     options: ExportOptions
     source: Source
 
+    def is_of(self, definition: Json, options: ExportOptions) -> bool:
+        return (self.definition, self.options) == (definition, options)
+
 
 class HubGadgets:
     """What is defined, which of it runs (`processes`), and as what it is exported."""
@@ -49,6 +52,7 @@ class HubGadgets:
         self.processes = processes
         self._defaults, self._store, self._exports, self._events = config.sessions, store, exports, events
         self._defined: dict[str, Defined] = {}
+        self._turn = asyncio.Lock()
         for table in config.gadgets:
             self._define(table, plain_of(table), "config")
         for name, plain in store.gadgets().items():
@@ -77,6 +81,10 @@ class HubGadgets:
 
     async def add(self, plain: Mapping[str, Any], keep: bool) -> list[str]:
         """The names of the gadgets of this table, which run now. `keep`: remember them over a restart."""
+        async with self._turn:
+            return await self._add(plain, keep)
+
+    async def _add(self, plain: Mapping[str, Any], keep: bool) -> list[str]:
         table = self.parse(plain)
         definition = await asyncio.to_thread(plain_of, table)
         made = self._define(table, definition, "added" if keep else "for now")
@@ -102,9 +110,29 @@ class HubGadgets:
             raise UsageError(
                 f"gadget {name} is in the configuration; take it out there, and restart the daemon"
             )
-        await asyncio.to_thread(self._store.forget_gadget, name)
-        await self._forget(name, "the gadget was removed")
+        async with self._turn:
+            await asyncio.to_thread(self._store.forget_gadget, name)
+            await self._forget(name, "the gadget was removed")
         self._events.tell("gadget.removed", gadget=name)
+
+    async def learn(self) -> None:
+        """What was added and removed on the other appliance of the pair is so here too."""
+        async with self._turn:
+            stored = await asyncio.to_thread(self._store.gadgets)
+            for each in [each for each in self._defined.values() if each.source == "added"]:
+                if not self._is_still(each, stored.get(each.name)):
+                    await self._forget(each.name, "the gadget was changed on the other appliance")
+                    self._events.tell("gadget.removed", gadget=each.name)
+            for name in stored.keys() - self._defined.keys():
+                self._define_again(name, stored[name])
+                if name in self._defined:
+                    await self.processes.add(name, self._defined[name].definition)
+
+    def _is_still(self, defined: Defined, plain: Json | None) -> bool:
+        try:
+            return plain is not None and defined.is_of(plain["definition"], self.parse(plain).options)
+        except (KeyError, TwinhubError):
+            return False
 
     def find(self, name: str) -> Defined:
         self.processes.find(name)

@@ -97,6 +97,10 @@ class Exports:
         """From the next `update` on, it is shared no longer."""
         del self._gadgets[name]
 
+    def remember(self, names: Mapping[str, str]) -> None:
+        """Identity → name, as the other appliance of a pair gave them; what is plugged in keeps its own."""
+        self._remembered |= names
+
     def update(self, devices: Mapping[str, UsbDevice], bound: Collection[str]) -> Plan:
         made = plan(
             devices, self.rules, bound,

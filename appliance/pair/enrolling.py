@@ -55,11 +55,15 @@ async def talking(sock: socket.socket) -> AsyncIterator[Talk]:
 
 async def join(host: str, port: int, code: bytes, about: About) -> Sibling:
     """Enrols with the appliance that shows `code`. Refused with what it says; Timeout, PeerError."""
-    async with talking(await dial(host, port, "enrol")) as talk:
+    sock = await dial(host, port, "enrol")
+    address = plain_host(
+        sock.getpeername()[0]
+    )  # names may lead elsewhere tomorrow, and keepalived takes none
+    async with talking(sock) as talk:
         run = Dialler(code, about)
         await talk.say(run.open())
         await talk.say(run.prove(await talk.hear()))
-        return run.conclude(await talk.hear(), host, port)
+        return run.conclude(await talk.hear(), address, port)
 
 
 async def answer(sock: socket.socket, begin: Callable[[], Listener], pin: Callable[[Sibling], None]) -> None:
