@@ -1,6 +1,6 @@
 """The reference arbiter on the host, between the second serial ports of two machines, turning a hub's switch.
 
-To the machines it is `arbiter:/dev/ttyS1`; their key file must be KEY, with KEY_TEXT in it.
+To the machines, which get its key, it is `arbiter:/dev/ttyS1`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from tests.lab.line import Line
 from tests.lab.machine import ROOT, Machine
 from tests.lab.qemu import UART
 from tests.lab.shared_hub import SharedHub
+from tests.lab.trio import KEY, KEY_TEXT
 
-KEY, KEY_TEXT = "/etc/twinhub/selector.key", "the lab's own selector key"
 MACHINE_END, ARBITER_END = 0, 1
 PATIENCE = 30.0
 POLL = 0.05

@@ -13,7 +13,7 @@ from tests.lab.arbiter import Arbiter
 from tests.lab.house import House
 from tests.lab.kernel import Kernel
 from tests.lab.shared_hub import SharedHub
-from tests.lab.trio import TRIO, Trio
+from tests.lab.trio import TRIO, Trio, start_witness
 
 LAB = pytest.StashKey[Lab]()
 
@@ -60,6 +60,19 @@ def trio(booted_trio: Trio) -> Iterator[Trio]:
     """Appliances `a` and `b`, and a `client`; who was powered off in a test is there again after it."""
     yield booted_trio
     booted_trio.tidy()
+
+
+@pytest.fixture(scope="module")
+def booted_third(lab: Lab, booted_trio: Trio) -> Iterator[Machine]:
+    with lab.machines("witness", memory="512M") as (machine,):
+        yield machine
+
+
+@pytest.fixture
+def witness(trio: Trio, booted_third: Machine) -> Iterator[str]:
+    """A witness on a machine named "witness", as the selector that `a` and `b` write."""
+    yield start_witness(booted_third, trio.a, trio.b)
+    booted_third.reset()
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ serial = "SERIAL"
 name = "serial"
 """
 KINDS = ("relayed", "direct")
-PAUSE = 0.2
+PAUSE = 1.0
 """Between rounds of a copy, where a new daemon needs the processor."""
 SECONDS_UNTIL_FREE = 15
 

@@ -15,7 +15,7 @@ CLAIM = """
 import asyncio
 from appliance.pair.selector import open_selector
 async def claim():
-    selector = open_selector("arbiter:/dev/ttyS1")
+    selector = open_selector("{selector}")
     standing = await selector.look()
     print(await selector.claim("{node}", standing.epoch, None))
     await selector.close()
@@ -97,8 +97,8 @@ def test_a_dead_machine_loses_the_hub_and_gets_it_back_when_it_is_up_again(
     assert read(trio.a, has_it(trio.a)) == "by a"
 
 
-def claim(machine: Machine) -> str:
-    machine.write_file("/root/claim.py", CLAIM.format(node=machine.name))
+def claim(machine: Machine, selector: str = "arbiter:/dev/ttyS1") -> str:
+    machine.write_file("/root/claim.py", CLAIM.format(node=machine.name, selector=selector))
     return machine.run([sys.executable, "/root/claim.py"], check=False).stdout
 
 
@@ -114,3 +114,8 @@ def test_a_cut_serial_line_reaches_no_arbiter(trio: Trio, hub: SharedHub, arbite
     assert claim(trio.a) == ""
     arbiter.heal()
     assert "owner='a'" in claim(trio.a)
+
+
+def test_a_witness_answers_from_a_third_machine(trio: Trio, witness: str) -> None:
+    assert "owner='b'" in claim(trio.b, witness)
+    assert "owner=" not in claim(trio.a, witness), "b has it"
