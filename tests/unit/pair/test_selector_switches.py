@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import usb.core
 
+from appliance.cli.arbiter import gpio_switch
 from appliance.errors import (
     DeviceFailed,
     NotPermitted,
@@ -20,6 +21,7 @@ from appliance.errors import (
 )
 from appliance.pair.model import Standing
 from appliance.pair.selector import open_selector
+from appliance.pair.selector.arbiter.frames import Position
 from appliance.pair.selector.emulated import OTHER, Emulated
 from appliance.pair.selector.flexconnect import FlexConnectSelector
 from appliance.pair.selector.gpio import Multiplexer
@@ -192,6 +194,14 @@ async def test_a_line_that_does_not_obey_is_no_grant(chip: Chip) -> None:
 def test_an_arbiter_needs_the_enable_line(chip: Chip) -> None:
     with pytest.raises(UsageError, match="oe=LINE"):
         Multiplexer.of(parse_spec("gpio:/dev/gpiochip0:17")).isolate()
+
+
+def test_an_arbiter_turns_it_by_position(chip: Chip) -> None:
+    multiplexer = Multiplexer.of(parse_spec("gpio:/dev/gpiochip0:17,oe=27"))
+    for position in (Position.NONE, Position.B, Position.NONE, Position.A):
+        assert gpio_switch(multiplexer, position, Standing()) is position
+    off, on = (ENABLE, True), (ENABLE, False)
+    assert chip.history == [off, (SELECT, True), on, off, (SELECT, False), on]
 
 
 def test_a_missing_chip_and_a_missing_library_say_what_to_do(

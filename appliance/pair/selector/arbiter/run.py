@@ -143,13 +143,12 @@ class Lines:
     def _readable(self, number: int, fd: int, _: int) -> None:
         try:
             data = os.read(fd, READ)
-            if data:
-                os.write(fd, self._arbiter.received(number, data, clock()))
+            if not data:
+                raise ConnectionResetError
+            os.write(fd, self._arbiter.received(number, data, clock()))
         except BlockingIOError:
-            return
+            pass  # who does not read is not answered
         except OSError:
-            data = b""
-        if not data:
             self._end(number)
             if line.address_of(self._places[number]) is None:
                 self._gone[number] = self._places[number]
