@@ -53,6 +53,7 @@ class Knowing:
         self.guarded = False  # and is done
         self.complete = -1  # a follower's: the epoch up to which it surely has everything
         self.steady = now  # since when outputs wait for the sibling without a break
+        self.parted = now  # since when they do not
         self.quiet = False
         self.promoted = False
         # the appliance
@@ -114,6 +115,7 @@ class Knowing:
         self.out.append(m.Tell(event, self.standing.epoch, detail))
 
     def unfeed(self) -> None:
+        self.parted = self.now if self.guarded else self.parted
         self.feed, self.level, self.guarding, self.guarded = 0, False, False, False
 
     def _order(self, wish: m.Wish) -> None:

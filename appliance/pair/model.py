@@ -56,6 +56,7 @@ class Timers:
     retry: int = 50 * MS  # until a silent or refusing selector is asked again
     look: int = 1_000 * MS  # how often a node without business looks
     beat: int = 200 * MS  # how often a status is repeated
+    doubt: int = 150 * MS  # so long a master that lost its standby lets that one claim first
     patience: int = 3_000 * MS  # how long one waits for the sibling that comes first
     hold: int = 30_000 * MS  # of unbroken protection before a fail-back
     settle: int = 20 * MS  # until a selector that is not atomic is read back

@@ -73,7 +73,7 @@ class Node(Knowing):
         due = (
             self.beat_at, self.again, self.look_at, self.feed_at, self.until, self._renew_at(),
             self.link_time + timers.patience, self.proof + timers.lease, self.steady + timers.hold,
-            self.yielded + timers.patience,
+            self.parted + timers.doubt, self.yielded + timers.patience,
         )  # fmt: skip
         return min(moment for moment in (*due, self.now + timers.beat) if moment > self.now)
 
@@ -247,10 +247,16 @@ class Node(Knowing):
             return self._look()
         loose = peer is not None and peer.loose > there.epoch
         if not self.guarding and (not self.is_sole() or loose):
-            return self._claim(None)
+            return self._look() if self._leaves_it() else self._claim(None)
         if self.now >= self._renew_at():
             return self._ask(m.Renew(there.epoch))
         return None
+
+    def _leaves_it(self) -> bool:
+        """To the heir, which claims at once if it is this node that is cut off."""
+        timers = self.group.timers
+        pause = timers.doubt if self.healthy else timers.patience
+        return self.standing.heir == self.sibling and self.now < self.parted + pause
 
     def _offer_feed(self) -> None:
         peer = self.there

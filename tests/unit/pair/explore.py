@@ -18,7 +18,7 @@ REST: Final = 3 * (TIMERS.patience + SELECTOR_LEASE)
 """Time in which whatever can come to rest has done so."""
 TIMES: Final = (
     "now", "ask_time", "claim_time", "again", "look_at", "until", "link_time", "steady", "feed_at", "lent",
-    "proof", "yielded", "beat_at",
+    "proof", "yielded", "beat_at", "parted",
 )  # fmt: skip
 
 

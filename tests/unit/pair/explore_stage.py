@@ -12,7 +12,7 @@ from appliance.pair.model import Gate, Group, Role, Standing, Timers
 from appliance.pair.node import LEADING, Node
 from appliance.pair.selector.register import Op, Register, Request
 
-TIMERS: Final = Timers(lease=8, renew=2, retry=1, look=4, beat=3, patience=12, hold=20, settle=1)
+TIMERS: Final = Timers(lease=8, renew=2, retry=1, look=4, beat=3, doubt=3, patience=12, hold=20, settle=1)
 SELECTOR_LEASE: Final = 10
 NODES: Final = ("A", "B")
 WINDOW: Final = 2
