@@ -21,7 +21,7 @@ from appliance.inventory.model import UsbDevice
 from appliance.kernel import modules
 from appliance.kernel.client import NoHelper
 from appliance.kernel.paths import Kernel
-from appliance.pair.pairing import Pair
+from appliance.pair.pairing import DEAF, Pair
 from appliance.sessions.state import SessionSpec
 
 Json = dict[str, Any]
@@ -199,7 +199,7 @@ class Facade:
     @property
     def _pair(self) -> Pair:
         if self._hub.pair is None:
-            raise Unavailable("this daemon is none of a pair: it was started without one")
+            raise Unavailable(DEAF)
         return self._hub.pair
 
     # Shapes

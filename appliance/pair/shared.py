@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -78,26 +78,26 @@ class Shared:
 class Sharing:
     """Its shell: over the pair's link, with the book read and written in a thread, since the disk is slow."""
 
-    def __init__(self, pair: Pair, book: Book, changed: Callable[[set[str]], None]) -> None:
-        """`changed` is called in the event loop."""
-        self._pair, self._loop = pair, asyncio.get_running_loop()
-        self._shared = Shared(book, lambda kinds: self._call(changed, kinds))
+    def __init__(self, pair: Pair, book: Book, changed: Callable[[set[str]], Awaitable[None]]) -> None:
+        """`changed` is awaited with the kinds that the sibling has changed, before it is asked for more."""
+        self._pair, self._changed, self._loop = pair, changed, asyncio.get_running_loop()
+        self._kinds: set[str] = set()
+        self._shared = Shared(book, self._kinds.update)
         self._work: asyncio.Queue[Callable[[], Json | None]] = asyncio.Queue()
         self._told = True
         pair.hear(SUBJECT, self._heard, lambda _: self._work.put_nowait(self._shared.up))
+        if pair.link and pair.link.is_up:
+            self._work.put_nowait(self._shared.up)
         self._task = asyncio.create_task(self._run(), name="what is shared")
 
     def changed_here(self) -> None:
         """For `Store.watch`: from any thread."""
-        self._call(self._tell)
+        with suppress(RuntimeError):  # the daemon's loop has ended: nobody is there to be told
+            self._loop.call_soon_threadsafe(self._tell)
 
     async def close(self) -> None:
         self._task.cancel()
         await asyncio.wait([self._task])
-
-    def _call(self, function: Callable[..., None], *arguments: Any) -> None:
-        with suppress(RuntimeError):  # the daemon's loop has ended: nobody is there to be told
-            self._loop.call_soon_threadsafe(function, *arguments)
 
     def _tell(self) -> None:
         if self._told:
@@ -116,6 +116,10 @@ class Sharing:
             step = await self._work.get()
             try:
                 answer = await asyncio.to_thread(step)
+                if self._kinds:
+                    kinds = set(self._kinds)
+                    self._kinds.clear()
+                    await self._changed(kinds)
             except TwinhubError as error:
                 log.error("what both appliances remember may differ: %s", error)
                 continue

@@ -231,7 +231,11 @@ async def test_over_the_link_a_change_on_one_is_on_both(tmp_path: Path) -> None:
         table = PairTable(("127.0.0.1",), listener.getsockname()[1], (), 3.0)
         pair = Pair(identity_in(tmp_path / str(n)), table, str(n), pace=QUICK)
         store = Store(tmp_path / str(n) / "state.db")
-        sharing = Sharing(pair, store, lambda kinds, n=n: changes[n].set())  # type: ignore[misc]
+
+        async def changed(kinds: set[str], n: int = n) -> None:
+            changes[n].set()
+
+        sharing = Sharing(pair, store, changed)
         store.watch(sharing.changed_here)
         await pair.start([listener])
         pairs.append(pair)
