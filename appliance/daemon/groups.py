@@ -7,9 +7,9 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,18 +19,20 @@ from appliance.errors import TwinhubError, Unavailable, UsageError
 from appliance.kernel.client import Helper
 from appliance.pair import messages as m
 from appliance.pair.gadget_exports import GadgetExports
+from appliance.pair.health import Sibling
 from appliance.pair.hello import Hello
 from appliance.pair.keepalived import FAULT, FIT, Link, instance_of
 from appliance.pair.keeper_messages import Configure
-from appliance.pair.model import Gate, Group, Role, Standing, Timers
+from appliance.pair.model import Gate, Role, Standing
 from appliance.pair.node import Node
 from appliance.pair.pairing import Pair
 from appliance.pair.runner import Runner, boottime
 from appliance.pair.selector import open_selector
-from appliance.pair.settings import GroupTable
+from appliance.pair.settings import GroupTable, group_of
 from appliance.pair.timeline import Timeline
 from appliance.pair.vrrp import Connect, Vrrp
 from appliance.pair.vrrp_fifo import Transition
+from appliance.pair.watch import Watch
 from appliance.sessions.gadgets import Gadgets
 from appliance.sessions.manager import Sessions
 from gadgets.usb.records import from_plain, to_plain
@@ -54,12 +56,14 @@ class Means:
     gate: Path
     keeper: Connect
     events: Events
+    devices: Callable[[], Container[str | None]]
+    """The busids on our bus."""
     state: Path
     """A file that remembers the newest standing of each group."""
 
 
 class Carried:
-    """One group; the `Surroundings` of its runner."""
+    """One group; the `Surroundings` of its runner, and the `Facts` of the watch over its health."""
 
     def __init__(
         self, table: GroupTable, pair: Pair, means: Means, report: Callable[[str, int], None]
@@ -76,10 +80,12 @@ class Carried:
             self.give, self._offer, self._timed,
         )  # fmt: skip
         node = Node(
-            pair.identity.node, pair.link.sibling.node, group_of(table, pair.identity.node), time.time_ns(),
-            boottime(), self.standing, atomic=self.selector.atomic,
+            pair.identity.node, pair.link.sibling.node, group_of(table, {pair.identity.node: table.priority}),
+            time.time_ns(), boottime(), self.standing, atomic=self.selector.atomic,
         )  # fmt: skip
         self.runner = Runner(node, self.selector, self.exports, self)
+        self.watch = Watch(table, self, self._judged)
+        self._sibling_hears = True
         pair.hear(self._subject, self._hear, self._up, self._down)
 
     @property
@@ -93,7 +99,9 @@ class Carried:
     async def run(self) -> None:
         try:
             await self.gateway.close()
-            await self.runner.run()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.watch.run())
+                tasks.create_task(self.runner.run())
         finally:
             await self.exports.close()
             await self.selector.close()
@@ -106,7 +114,7 @@ class Carried:
 
     def send(self, status: m.Status) -> None:
         with suppress(Unavailable):  # it is said again when the link is up
-            self.pair.send(self._subject, {"status": status.to_wire()})
+            self.pair.send(self._subject, {"status": status.to_wire(), "hears": self.watch.hears_any})
 
     def fault(self, fault: bool) -> None:
         self.report(self.table.name, FAULT if fault else FIT)
@@ -123,6 +131,23 @@ class Carried:
             self.standing = standing
             remember(self.means.state, self.table.name, standing)
 
+    # Health
+
+    def is_owner(self) -> bool:
+        return self.standing.owner == self.pair.identity.node
+
+    def devices(self) -> Container[str | None]:
+        return self.means.devices()
+
+    def sibling(self) -> Sibling:
+        if not (self.pair.link and self.pair.link.is_up):
+            return Sibling.SILENT
+        return Sibling.SEES if self._sibling_hears else Sibling.BLIND
+
+    def _judged(self) -> None:
+        causes = self.watch.health.causes
+        self.give(m.Health(not causes, ", ".join(causes)))
+
     # The sibling
 
     def _offer(self, feed: int, tokens: Mapping[str, str]) -> None:
@@ -131,6 +156,7 @@ class Carried:
     def _hear(self, said: Json) -> None:
         match said:
             case {"status": dict(status)}:
+                self._sibling_hears = said.get("hears") is not False
                 self.give(m.Heard(m.Status.from_wire(status)))
             case {"offer": {"feed": int(feed), "tokens": dict(tokens)}}:
                 self.exports.offered(feed, tokens)
@@ -158,6 +184,8 @@ class Carried:
             "in_sync": node.role is Role.STANDBY or (node.role is Role.MASTER and node.level),
             "protected": node.role is Role.STANDBY or (node.role is Role.MASTER and node.gate is Gate.WAIT),
             "healthy": node.healthy,
+            "unfit": [cause.value for cause in self.watch.health.causes],
+            "silent_targets": list(self.watch.targets.silent),
             "takeovers": [each.to_json() for each in self.timelines],
         }
 
@@ -212,20 +240,6 @@ class Groups:
         """The daemon ends for good."""
         if self._vrrp:
             self._vrrp.give_up()
-
-
-def group_of(table: GroupTable, me: str) -> Group:
-    lease = int(table.lease * 1e9)
-    return Group(
-        table.name,
-        table.exports,
-        str(table.address),
-        table.interface,
-        {me: table.priority},
-        table.preempt,
-        selector=table.selector,
-        timers=replace(Timers(), lease=lease * 2 // 3, renew=lease // 6, hold=int(table.hold_down * 1e9)),
-    )
 
 
 def own_address(sibling: str) -> str:

@@ -143,7 +143,7 @@ async def begin_pair(hub: Hub, guards: Guards) -> Pair:
     if config.groups:
         means = Means(
             hub.gadgets.processes, hub.sessions, hub.helper, guards.gate, guards.keeper, hub.events,
-            config.paths.state / STANDINGS,
+            lambda: hub.inventory.devices, config.paths.state / STANDINGS,
         )  # fmt: skip
         hub.groups = Groups(config.groups, config.pair.stall, pair, means)
     await pair.start()

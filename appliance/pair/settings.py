@@ -249,6 +249,7 @@ def compare(made: GroupTable, other: GroupTable) -> None:
 
 def group_of(table: GroupTable, priorities: Mapping[NodeId, int]) -> Group:
     """The group as the pair's protocol knows it, with the `priorities` of both appliances."""
+    lease = round(table.lease * 1000) * MS
     return Group(
         name=table.name,
         exports=table.exports,
@@ -258,7 +259,7 @@ def group_of(table: GroupTable, priorities: Mapping[NodeId, int]) -> Group:
         preempt=table.preempt,
         serve_stale=table.serve_stale,
         selector=table.selector,
-        timers=Timers(lease=round(table.lease * 1000) * MS, hold=round(table.preempt_after * 1000) * MS),
+        timers=Timers(lease=lease, renew=lease // 4, hold=round(table.preempt_after * 1000) * MS),
     )
 
 

@@ -111,5 +111,5 @@ def test_it_is_a_group_of_the_pairs_protocol() -> None:
         priorities={"a": 100, "b": 50},
         preempt=True,
         selector="gpio:/dev/gpiochip0:17",
-        timers=Timers(lease=1500 * MS, hold=60_000 * MS),
+        timers=Timers(lease=1500 * MS, renew=375 * MS, hold=60_000 * MS),
     )
