@@ -40,6 +40,8 @@ BLOCK: Final = 512
 CHUNK_BLOCKS: Final = 8
 STAMP: Final = struct.Struct(">QQ")
 """Which chunk this is, and the how manyth version of it."""
+SET_IDLE: Final = bytes.fromhex("210a000000000000")
+"""Only what changes is reported."""
 RAISE_DTR: Final = bytes.fromhex("2122010000000000")
 ECHO: Final = "[[rule]]\nwhen = '(?s)(.+)'\nsend = '\\1'\n"
 """The script (`connect = "script:FILE"`) of the serial gadget that `Echo` talks to."""
@@ -192,6 +194,7 @@ class Keys(Load):
 
     def __init__(self, node: Node, host: str, name: str, urbs: int = 1) -> None:
         super().__init__(node, host, name)
+        self.usb.control(SET_IDLE)
         self._urbs = urbs
         self._expected: deque[bytes] = deque()
 
