@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from dataclasses import replace
-from time import monotonic_ns
+from time import CLOCK_BOOTTIME, clock_gettime_ns, monotonic_ns
 from typing import Any, Final
 
 from appliance.errors import Busy, UsageError
@@ -114,6 +114,8 @@ class Relayed:
         self.upward.came, self.downward.went = state.consumed, state.produced
         self.facts, self.gate, self.guard = state.facts, state.gate, guard
         self.frozen = False
+        self.lease: int | None = None
+        """CLOCK_BOOTTIME, ns, until which a session that is alone may go on; None: no end is set"""
         self.commit: Callable[[int], None] | None = guard.commit if guard else None
         """hears how many of the client's bytes cannot be lost any more; None: nobody asks"""
         self.after: Callable[[], None] | None = None
@@ -133,17 +135,30 @@ class Relayed:
         """Read a source unless its sink is stalled; wait for a stalled sink."""
         up, down = self.upward, self.downward
         for sock, source, sink in ((self.client, up, down), (self.stub, down, up)):
-            reads = source.reads and not self.frozen
-            self.loop.want(sock.fileno(), (IN if reads else 0) | (OUT if sink.stalled else 0))
+            wanted = (IN if source.reads else 0) | (OUT if sink.stalled else 0)
+            self.loop.want(sock.fileno(), 0 if self.frozen else wanted)
 
     def freeze_flows(self, on: bool) -> None:
-        """Read nothing meanwhile; what the stub has said by now is heard first."""
+        """Neither read nor write meanwhile; what the stub has said by now is heard first."""
         if on and not self.frozen and self.downward.reads:
-            self.on_stub(IN)
+            self.downward.pull()
         self.frozen = on
         self.watch()
+        if not on:
+            self.upward.push()
+            self.downward.push()
+
+    def is_late(self) -> bool:
+        """Whether the lease has run out, by which bytes may move; then none do until there is another."""
+        late = self.lease is not None and clock_gettime_ns(CLOCK_BOOTTIME) >= self.lease
+        if late:
+            self.frozen = True
+            self.watch()
+        return late
 
     def on_client(self, events: int) -> None:
+        if self.lease is not None and self.is_late():
+            return
         if events & ~OUT:
             self.upward.pull()
             if self.commit:
@@ -156,6 +171,8 @@ class Relayed:
             self.after()
 
     def on_stub(self, events: int) -> None:
+        if self.lease is not None and self.is_late():
+            return
         if events & ~OUT:
             self.downward.pull()
         if events & OUT:

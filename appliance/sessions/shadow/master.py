@@ -164,7 +164,7 @@ class RelayLog:
         while self.entries and self.entries[0][0] <= index:
             _, self.acked_size, here = self.entries.popleft()
             came = here or came
-        if self.free < EVERYTHING:
+        if self.holding:
             self.free = index
             if came:
                 self.commit(came)
@@ -173,8 +173,14 @@ class RelayLog:
         self.answer()
 
     def flow(self) -> None:
-        self.up.push()
-        self.down.push()
+        if not self.relayed.frozen:
+            self.up.push()
+            self.down.push()
+
+    @property
+    def holding(self) -> bool:
+        """Whether bytes wait for the backup."""
+        return self.free < EVERYTHING
 
     def look(self) -> None:
         """Caught up is a backup whose tail begins no later than what the client has yet to acknowledge."""
@@ -216,7 +222,7 @@ class RelayLog:
             return
         self.turn(Phase.LOST, reason)
         self.answer(reason)
-        if self.free == EVERYTHING:
+        if not self.holding:
             self.sole()
 
     def sole(self) -> None:

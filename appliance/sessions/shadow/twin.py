@@ -4,8 +4,10 @@
 |---|---|---|
 | replicate | epoch, keys (the pair's folder); the socket to the shadow | true; events tell how it goes |
 | protect | | true, when what client and device have is at the shadow, too: from now on bytes wait for it |
-| sole | | true: there is no shadow, everything flows |
-| freeze | | true, when nothing is read and the shadow has everything; `sole` and `protect` end it |
+| sole | until (CLOCK_BOOTTIME, ns) | true: everything flows, until then; a shadow that protects is let go |
+| hold | | true: nothing is read or written; `sole`, `protect`, `thaw` end it |
+| freeze | | true, when nothing moves and the shadow has everything; ended like `hold` |
+| thaw | | true |
 
 Everybody is told `{"event": "twin", "state", "reason"}`: "syncing", "caught_up", "protected" or "lost".
 """
@@ -39,7 +41,9 @@ class RelayTwin:
             "replicate": self.replicate,
             "protect": self.protect,
             "sole": self.sole,
+            "hold": self.hold,
             "freeze": self.freeze,
+            "thaw": self.thaw,
         }
 
     def stats(self) -> Message | None:
@@ -62,12 +66,19 @@ class RelayTwin:
     def protect(self, message: Message, connection: Connection) -> None:
         if not self.log:
             raise Unavailable("there is no shadow; replicate first")
-        self.thaw()
         self.log.protect(partial(answer, connection))
+        self.thaw(message, connection)  # what waits for the backup needs no lease
 
     def sole(self, message: Message, connection: Connection) -> bool:
-        self.thaw()
-        self.end()
+        if self.log and self.log.holding:
+            self.end()
+        self.thaw(message, connection)
+        until = message.get("until")
+        self.relayed.lease = None if until is None else int(until)
+        return True
+
+    def hold(self, message: Message, connection: Connection) -> bool:
+        self.relayed.freeze_flows(True)
         return True
 
     def freeze(self, message: Message, connection: Connection) -> bool | None:
@@ -77,8 +88,10 @@ class RelayTwin:
         self.log.when_acked(partial(answer, connection))
         return None
 
-    def thaw(self) -> None:
+    def thaw(self, message: Message, connection: Connection) -> bool:
+        self.relayed.lease = None
         self.relayed.freeze_flows(False)
+        return True
 
     def end(self) -> None:
         """Plain flows again, and no shadow."""
