@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +27,7 @@ from gadgets.definition import Gadget
 from gadgets.faults.cable import Plugged, Unplugged
 from gadgets.usb.companion import Companion, Flow
 from gadgets.usb.device import BusEvent, Device, To, Told
+from gadgets.usb.function import Function
 from gadgets.usb.inputs import read_input
 from gadgets.usb.urb import Completion, Urb
 
@@ -95,43 +97,50 @@ class Running:
         self.wake_at: int | None = None
         """The device's, when the alarm was set"""
         self.companions: dict[str, list[Companion]] = {}
+        self.given: list[object] = []
+        """by companions while frozen, within the credit that they have"""
         if live:
             try:
-                for label, companion in self.all_companions():
-                    self.start(label, companion)
+                for function in gadget.functions:
+                    for companion in function.companions:
+                        self.start(function, companion)
             except TwinhubError:
                 self.close()
                 raise
         self.arm()
 
-    def all_companions(self) -> Iterator[tuple[str, Companion]]:
-        return ((label, each) for label, several in self.gadget.companions.items() for each in several)
-
-    def start(self, label: str, companion: Companion) -> None:
-        companion.start(self.loop, partial(self.give, label))
-        self.companions.setdefault(label, []).append(companion)
-
-    def go_live(self) -> None:
-        """The copy is the device from now on. A companion that cannot start here is done without."""
-        self.live = True
-        self.companions.clear()
-        for label, companion in self.all_companions():
-            try:
-                self.start(label, companion)
-            except TwinhubError as error:
-                log.error(
-                    "%s goes on without what %s is tied to: %s", self.gadget.definition.name, label, error
-                )
-        self.arm()
+    def start(self, function: Function, companion: Companion) -> None:
+        companion.start(self.loop, partial(self.give, function.label))
+        self.companions.setdefault(function.label, []).append(companion)
 
     def freeze(self) -> None:
-        """Nothing moves any more but what is local; `go_live` ends that."""
+        """Nothing reaches the device any more, but what is asked of it; until `go_live`."""
         self.live = False
         self.loop.at(0, None)
-        for companions in self.companions.values():
-            for companion in companions:
-                companion.close()
-        self.companions.clear()
+
+    def go_live(self) -> None:
+        """A copy is the device from now on, or a frozen one goes on."""
+        self.live = True
+        if not self.companions:
+            self.start_late()
+        given, self.given = self.given, []
+        for input in given:
+            with suppress(TwinhubError):
+                self.local(input)
+        self.arm()
+
+    def start_late(self) -> None:
+        """Companions of a device that is in use. One that cannot start here is done without."""
+        for function in self.gadget.functions:
+            for companion in function.companions:
+                try:
+                    self.start(function, companion)
+                except TwinhubError as error:
+                    name = self.gadget.definition.name
+                    log.error("%s goes on without what %s is tied to: %s", name, function.label, error)
+                else:
+                    for event in function.so_far():
+                        companion.hear(event)
 
     # Inputs
 
@@ -172,7 +181,10 @@ class Running:
 
     def give(self, function: str, input: object) -> None:
         """A companion's input to its function."""
-        self.local(To(function, input))
+        if self.live:
+            self.local(To(function, input))
+        else:
+            self.given.append(To(function, input))
 
     def local(self, input: object) -> None:
         """Raises the TwinhubError with which the device refuses it."""

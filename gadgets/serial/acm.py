@@ -73,8 +73,8 @@ class Serial(Function):
         self._companion = companion_for(connect)
         self._name = name
         self._state = SerialState(0) if self._companion else SerialState.DCD | SerialState.DSR
-        self._unconsumed: deque[int] = deque()
-        """bytes of each `Received`, as far as they are not yet `Consumed`"""
+        self._unconsumed: deque[bytes | memoryview] = deque()
+        """what was `Received` and is not yet `Consumed`"""
         self._forget()
 
     def _forget(self) -> None:
@@ -140,10 +140,10 @@ class Serial(Function):
         if not data:
             return True
         if self._companion:
-            outstanding = sum(self._unconsumed)
+            outstanding = self._outstanding
             if outstanding and (outstanding + len(data) > WINDOW or len(self._unconsumed) == MAX_RECEIVED):
                 return False
-            self._unconsumed.append(len(data))
+            self._unconsumed.append(data)
         self.tell(Received(data))
         return True
 
@@ -181,15 +181,26 @@ class Serial(Function):
             self.ready(self._source)
 
     def _consumed(self, input: Consumed) -> None:
-        count, outstanding = input.count, sum(self._unconsumed)
+        count, outstanding = input.count, self._outstanding
         if not 0 <= count <= outstanding:
             raise UsageError(f"{count} bytes cannot be consumed; {outstanding} are outstanding")
-        while count and count >= self._unconsumed[0]:
-            count -= self._unconsumed.popleft()
+        while count and count >= len(self._unconsumed[0]):
+            count -= len(self._unconsumed.popleft())
         if count:
-            self._unconsumed[0] -= count
+            self._unconsumed[0] = memoryview(self._unconsumed[0])[count:]
         if self.online:
             self.ready(self._sink)
+
+    @property
+    def _outstanding(self) -> int:
+        return sum(map(len, self._unconsumed))
+
+    def so_far(self) -> Sequence[object]:
+        """`Sent` less than nothing: so much is on its way to the host already."""
+        events = [Received(bytes(data)) for data in self._unconsumed]
+        if not self.online:
+            return events
+        return [self.coding, self.lines, Sent(-self._queued - self._fetched), *events, Online(True)]
 
     # Notifications
 
@@ -281,7 +292,7 @@ class Serial(Function):
             "lines": [self.lines.dtr, self.lines.rts],
             "queue": list(self._queue),
             "fetched": self._fetched,
-            "unconsumed": list(self._unconsumed),
+            "unconsumed": [bytes(data) for data in self._unconsumed],
             "state": int(self._state),
             "told": int(self._told),
             "passing": [int(bits) for bits in self._passing],

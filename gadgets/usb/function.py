@@ -96,6 +96,10 @@ class Function:
         """What of the outside it is tied to: a pty, a TCP port. Who runs the device runs these beside it."""
         return ()
 
+    def so_far(self) -> Sequence[object]:
+        """The events that a companion must hear which starts while a host uses the device."""
+        return ()
+
     def close(self) -> None:
         """Give back what it holds of the outside, such as a disk's medium; it is not used any more."""
 

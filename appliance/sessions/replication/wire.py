@@ -23,6 +23,9 @@ class Clear:
     def opened(self, data: bytes) -> bytes:
         return data
 
+    def pending(self) -> bytes:
+        return b""
+
 
 class Tls:
     """The same, by TLS. What is sealed before the handshake is through waits for it."""
@@ -34,7 +37,7 @@ class Tls:
         self._through = False
 
     def sealed(self, data: bytes) -> bytes:
-        """What goes over the wire now; of no data: what TLS itself has to say."""
+        """What goes over the wire now."""
         if not self._through:
             self._early += data
             self._shake()
@@ -54,6 +57,10 @@ class Tls:
                 if not parts[-1]:
                     raise EOFError
         return b"".join(parts)
+
+    def pending(self) -> bytes:
+        """What TLS itself has to say."""
+        return self._out.read()
 
     def _shake(self) -> None:
         with suppress(ssl.SSLWantReadError):
@@ -131,10 +138,14 @@ class Wire:
             opened = self.channel.opened(data)
         except BlockingIOError:
             return False
+        except ssl.SSLError as error:
+            self.put(self.channel.pending())  # the alert that says why
+            self.fail(f"TLS with the sibling failed: {error.reason or error}")
+            return False
         except (EOFError, OSError) as error:
             self.fail(f"the sibling hung up: {error}" if str(error) else "the sibling hung up")
             return False
-        self.send(b"")
+        self.put(self.channel.pending())
         if opened:
             self.feed(opened)
         return not self.closed

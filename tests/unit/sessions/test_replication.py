@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,13 +14,16 @@ from hypothesis import strategies as st
 
 from appliance.errors import Unavailable
 from appliance.sessions.replication.master import Phase
-from gadgets.definition import Definition
+from appliance.sessions.replication.records import HEADER
+from gadgets.definition import Definition, Part
+from gadgets.serial.line import Received
 from gadgets.usb.inputs import read_input
 from tests.unit.sessions.replicas import (
     DISK,
     KEYBOARD,
     SERIAL,
     Bytes,
+    Numbers,
     Pair,
     Script,
     Step,
@@ -28,6 +33,7 @@ from tests.unit.sessions.replicas import (
     typing,
 )
 
+RAISE_DTR = bytes.fromhex("2122010000000000")
 FAULTS = (
     {"kind": "nak", "endpoint": 0x81, "seconds": 0.004, "nth": 3},
     {"kind": "corrupt", "bits": 2, "endpoint": 0x81, "chance": 0.5},
@@ -217,3 +223,48 @@ def test_the_next_session_gets_nothing_of_the_one_before() -> None:
         pair.master.do(typing()[0])
         pair.settle()
         assert len(pair.master.hear()) == 48
+
+
+def test_what_a_companion_answers_is_executed_by_the_copy_without_one(tmp_path: Path) -> None:
+    table = tmp_path / "table.toml"
+    table.write_text('[[rule]]\nwhen = "to the port (.)"\nsend = "yes, \\\\1"\n')
+    modem = replace(SERIAL, functions=(Part("serial", {"connect": f"script:{table}"}),))
+    steps = talking()
+    expected = alone(modem, steps)
+    assert b"yes, 3" in expected
+    with paired(modem) as pair:
+        pair.protect()
+        pair.master.attach()
+        for step in steps:
+            pair.master.do(step)
+            pair.settle()
+        assert pair.master.hear() == expected
+        assert pair.follower.in_sync
+
+
+def test_a_companion_that_starts_at_the_takeover_hears_what_is_under_way(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as dialled:
+        port = dialled.getsockname()[1]
+        modem = replace(SERIAL, functions=(Part("serial", {"connect": f"tcp:127.0.0.1:{port}"}),))
+        with paired(modem) as pair:
+            pair.protect()
+            pair.master.attach()
+            urbs = Numbers()
+            pair.master.do(Bytes(urbs.configure() + urbs.submit(0, setup=RAISE_DTR)))
+            pair.settle()
+            word = Bytes(urbs.submit(0x01, data=b"half a word"))
+            pair.master.do(word)
+            pair.move(HEADER.size + len(word.data))  # and not that the companion has consumed it
+            assert Received(b"half a word") in pair.copy.running.gadget.functions[0].so_far()
+            (companion,) = pair.take_over().running.companions["serial"]
+            assert companion.stats()["from_host"] == len(b"half a word")
+
+
+def test_time_goes_on_where_the_master_was() -> None:
+    with paired(KEYBOARD) as pair:
+        pair.protect()
+        far = 10**18
+        pair.master.running.tick(far)
+        pair.move()
+        copy = pair.take_over()
+        assert far <= copy.running.now() < far + 10**12

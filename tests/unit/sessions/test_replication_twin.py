@@ -248,10 +248,14 @@ async def test_a_copy_serves_nobody_and_takes_nothing(two: Two) -> None:
         await copy.ask("local", input={"type_text": "a"})
     with pytest.raises(Unavailable):
         await copy.ask("protect")
+
+
+async def test_where_there_never_was_a_master_the_copy_begins_anew(two: Two) -> None:
+    copy = await two.start("b", follow=True)
     file = os.memfd_create("tail")
-    with pytest.raises(Unavailable, match="without a master"):
-        await copy.ask("promote", (file,), epoch=1)
+    assert await copy.ask("promote", (file,), epoch=1) == {"sessions": []}
     os.close(file)
+    await pressed(await configured(two, copy), copy, 901)
 
 
 async def test_one_that_runs_does_not_follow_and_an_old_epoch_is_refused(two: Two) -> None:
