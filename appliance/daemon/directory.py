@@ -154,6 +154,7 @@ def spec_of(export: Export, record: DeviceRecord, sock: socket.socket) -> Sessio
         busid=device.busid,
         configuration=device.configuration_value,
         descriptors=descriptors_of(device.syspath),
+        serial=device.serial or "",
     )
 
 

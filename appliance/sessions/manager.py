@@ -63,7 +63,8 @@ class Sessions:
                     self._keep(await SessionLink.open(path))
                 else:
                     sockets = await self._hand_over(spec, client, ours)
-                    pid = await self.nursery.start("session", spec.to_json(), (listener, *sockets))
+                    told = {**spec.to_json(), **({"guard": guard} if guard else {})}
+                    pid = await self.nursery.start("session", told, (listener, *sockets))
                     self._keep(await first_contact(SessionLink, path, pid))
             except BaseException:
                 path.unlink(missing_ok=True)
