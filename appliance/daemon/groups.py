@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from appliance.daemon.events import Events
 from appliance.daemon.gateway import Gateway
-from appliance.errors import TwinhubError, Unavailable, UsageError
+from appliance.errors import Refused, Timeout, TwinhubError, Unavailable, UsageError
 from appliance.kernel.client import Helper
 from appliance.pair import messages as m
 from appliance.pair.gadget_exports import GadgetExports
@@ -32,7 +32,7 @@ from appliance.pair.settings import GroupTable, group_of
 from appliance.pair.timeline import Timeline
 from appliance.pair.vrrp import Connect, Vrrp
 from appliance.pair.vrrp_fifo import Transition
-from appliance.pair.watch import Watch
+from appliance.pair.watch import Use, Watch
 from appliance.sessions.gadgets import Gadgets
 from appliance.sessions.manager import Sessions
 from gadgets.usb.records import from_plain, to_plain
@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 
 LEADING: Final = (Role.MASTER, Role.YIELDING)
+ORDER_SECONDS: Final = 30.0
 TIMELINES: Final = 16
 """Takeovers that are remembered."""
 
@@ -86,6 +87,7 @@ class Carried:
         self.runner = Runner(node, self.selector, self.exports, self)
         self.watch = Watch(table, self, self._judged)
         self._sibling_hears = True
+        self._news = asyncio.Event()
         pair.hear(self._subject, self._hear, self._up, self._down)
 
     @property
@@ -110,6 +112,33 @@ class Carried:
     def give(self, given: m.Input) -> None:
         self.runner.give(given)
 
+    async def order(self, wish: m.Wish) -> Json:
+        """What an operator wants; returns when it is so. Refused where it cannot be, Timeout."""
+        node, led = self.runner.node, self.leads
+        is_done = {
+            m.Wish.SWITCHOVER: lambda: self.leads is not led,
+            m.Wish.FAIL_BACK: lambda: self.leads is not led,
+            m.Wish.MAINTENANCE: lambda: node.role is Role.OUT,
+            m.Wish.RESUME: lambda: node.role is not Role.OUT,
+            m.Wish.TAKE: lambda: self.leads,
+        }[wish]
+        self.give(m.Order(wish))
+        if wish in (m.Wish.SWITCHOVER, m.Wish.FAIL_BACK) and not (node.wish or is_done()):
+            raise Refused(
+                f"group {self.table.name} stays where it is: the backup is not in sync, or the order makes no"
+                " sense here; 'twinhub pair status' says how it is"
+            )
+        try:
+            async with asyncio.timeout(ORDER_SECONDS):
+                while not is_done():
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            raise Timeout(
+                f"group {self.table.name} is {node.role.value} still; the log says what it waits for"
+            ) from None
+        return self.told()
+
     # Surroundings
 
     def send(self, status: m.Status) -> None:
@@ -126,6 +155,7 @@ class Carried:
         )
 
     def changed(self) -> None:
+        self._news.set()
         standing = self.runner.node.standing
         if standing != self.standing:
             self.standing = standing
@@ -143,6 +173,15 @@ class Carried:
         if not (self.pair.link and self.pair.link.is_up):
             return Sibling.SILENT
         return Sibling.SEES if self._sibling_hears else Sibling.BLIND
+
+    async def failed(self) -> Mapping[Use, int]:
+        hub, sessions = self.table.hub, self.means.sessions
+        totals: dict[Use, int] = {}
+        for spec in sessions.all():
+            if spec.name in self.table.exports or (hub and spec.busid.startswith(f"{hub}.")):
+                with suppress(TwinhubError):  # it has just ended, or counts nothing
+                    totals[Use(spec.name, spec.id)] = (await sessions.stats(spec.id)).get("errors", 0)
+        return totals
 
     def _judged(self) -> None:
         causes = self.watch.health.causes

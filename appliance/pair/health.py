@@ -3,7 +3,8 @@
 Each cause of failure is judged alone, by so many bad looks in a row and so many good ones to be forgiven; the
 group is unfit while any of them holds. Times are seconds of any clock that does not go back.
 
-That the daemon itself lives is judged by who would outlive it: the keeper (keeper.py).
+That the daemon itself lives is judged by who would outlive it: the keeper (keeper.py). An operator's order
+needs no judgement: it goes to the group's node.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ class Cause(StrEnum):
     HUB = "hub"  # ours by the selector, but not on our bus
     ERRORS = "errors"  # of one device within a minute
     NETWORK = "network"  # all targets are silent, and the fault is ours
-    ORDER = "order"  # of the operator
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +62,11 @@ def judged(verdict: Verdict, rule: Rule, is_good: bool, now: float) -> Verdict:
 
 
 def rules(group: GroupTable) -> dict[Cause, Rule]:
-    """What is counted already, seen for certain or said by a person needs no second look to be believed."""
+    """What is counted already, or seen for certain, needs no second look to be believed."""
     return {
         Cause.HUB: Rule(1, group.back, group.hold_down),
         Cause.ERRORS: Rule(1, group.back, group.hold_down),
         Cause.NETWORK: Rule(group.lost, group.back, group.hold_down),
-        Cause.ORDER: Rule(1, 1, 0),
     }
 
 

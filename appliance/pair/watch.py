@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Container
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Container, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from appliance.errors import NotPermitted
 from appliance.pair.health import Cause, ErrorRate, Health, Rule, Sibling, Targets, is_on_network, rules
@@ -13,6 +14,17 @@ from appliance.pair.probes import Prober
 from appliance.pair.settings import GroupTable, Target
 
 log = logging.getLogger(__name__)
+
+COUNTED: Final = 1.0
+"""Seconds from one count of errors to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A device in a session."""
+
+    device: str
+    session: str
 
 
 class Facts(Protocol):
@@ -30,6 +42,10 @@ class Facts(Protocol):
         """What the other appliance last said of its targets."""
         ...
 
+    async def failed(self) -> Mapping[Use, int]:
+        """The URBs of the group's devices that failed, of each session that there is since its start."""
+        ...
+
 
 class Watch:
     """`changed` is called after every look that changed `health.causes`."""
@@ -45,24 +61,32 @@ class Watch:
         self._errors = ErrorRate()
         self._had_hub = False
 
-    def order(self, is_out: bool) -> None:
-        """The operator's: the group is not to be carried here, until it may be again."""
-        self._look(Cause.ORDER, not is_out)
-
-    def failed(self, device: str, urbs: int) -> None:
-        self._errors.count(device, urbs, asyncio.get_running_loop().time())
-
     async def run(self) -> None:
         """A look every so often, until it is cancelled."""
+        async with asyncio.TaskGroup() as looking:
+            looking.create_task(self._look_around())
+            if self._group.errors:
+                looking.create_task(self._count_errors())
+
+    async def _count_errors(self) -> None:
+        before: Mapping[Use, int] = {}
+        while True:
+            totals = await self._facts.failed()
+            now = asyncio.get_running_loop().time()
+            for use, total in totals.items():
+                self._errors.count(use.device, max(0, total - before.get(use, 0)), now)
+            before = totals
+            await asyncio.sleep(COUNTED)
+
+    async def _look_around(self) -> None:
         async for answers in self._rounds():
             now = asyncio.get_running_loop().time()
             self.targets.heard({str(target): answered for target, answered in answers.items()}, now)
             self.hears_any = any(answers.values()) or not answers
             self._look(Cause.NETWORK, is_on_network(answers.values(), self._facts.sibling()))
-            self.look_at_bus()
+            self._look_at_bus()
 
-    def look_at_bus(self) -> None:
-        """To be called when the inventory has changed, too: a hub that is lost needs no second look."""
+    def _look_at_bus(self) -> None:
         group, now = self._group, asyncio.get_running_loop().time()
         is_ours = self._facts.is_owner()
         has_hub = group.hub in self._facts.devices()

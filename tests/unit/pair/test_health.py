@@ -81,7 +81,7 @@ def test_no_verdict_changes_without_so_many_looks_in_a_row(
 
 
 def test_a_group_is_unfit_while_any_cause_holds() -> None:
-    state = Health({Cause.HUB: Rule(1, 1, 5), Cause.NETWORK: Rule(1, 1, 0), Cause.ORDER: Rule(1, 1, 0)})
+    state = Health({Cause.HUB: Rule(1, 1, 5), Cause.NETWORK: Rule(1, 1, 0)})
     assert (state.causes, state.delta) == ((), FIT)
     state.look(Cause.HUB, False, 0)
     state.look(Cause.NETWORK, False, 0)
@@ -93,7 +93,7 @@ def test_a_group_is_unfit_while_any_cause_holds() -> None:
     assert (state.causes, state.delta) == ((), FIT)
 
 
-def test_each_cause_has_its_rule_and_an_order_is_obeyed_at_once() -> None:
+def test_each_cause_has_its_rule() -> None:
     (group,) = parse("""
         [[group]]
         name = "bench"
@@ -109,7 +109,6 @@ def test_each_cause_has_its_rule_and_an_order_is_obeyed_at_once() -> None:
     assert made.keys() == set(Cause)
     assert made[Cause.NETWORK] == Rule(3, 7, 20)
     assert made[Cause.HUB] == made[Cause.ERRORS] == Rule(1, 7, 20)
-    assert made[Cause.ORDER] == Rule(1, 1, 0)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from appliance.pair import watch
 from appliance.pair.health import Cause, Sibling
 from appliance.pair.keepalived import FAULT, FIT
 from appliance.pair.settings import GroupTable, Target
-from appliance.pair.watch import Watch
+from appliance.pair.watch import Use, Watch
 
 (BENCH,) = parse("""
 [[group]]
@@ -36,6 +36,9 @@ class Known:
     is_ours: bool = True
     bus: set[str | None] = field(default_factory=lambda: {"1-1"})
     said: Sibling = Sibling.SEES
+    totals: dict[Use, int] = field(default_factory=dict)
+    counts: int = 0
+    counted: asyncio.Event = field(default_factory=asyncio.Event)
 
     def is_owner(self) -> bool:
         return self.is_ours
@@ -45,6 +48,17 @@ class Known:
 
     def sibling(self) -> Sibling:
         return self.said
+
+    async def failed(self) -> dict[Use, int]:
+        self.counts += 1
+        self.counted.set()
+        return self.totals
+
+    async def are_counted(self, times: int) -> None:
+        until = self.counts + times
+        while self.counts < until:
+            self.counted.clear()
+            await self.counted.wait()
 
 
 class Probes:
@@ -72,6 +86,7 @@ class Probes:
 def probes(monkeypatch: pytest.MonkeyPatch) -> Probes:
     made = Probes()
     monkeypatch.setattr(watch, "Prober", made)
+    monkeypatch.setattr(watch, "COUNTED", 0.0)
     return made
 
 
@@ -103,7 +118,7 @@ async def test_a_hub_that_is_ours_and_gone_is_a_cause_until_it_was_seen_for_a_wh
     async with Watched(probes, known) as watched:
         await watched.rounds(3)
         known.bus.clear()
-        watched.watch.look_at_bus()
+        await watched.rounds(1)
         assert watched.watch.health.delta == FAULT
         known.bus.add("1-1")
         await watched.rounds(3)
@@ -147,11 +162,13 @@ async def test_all_silent_are_a_cause_unless_the_other_hears_none_either(probes:
 
 async def test_a_device_that_fails_too_often_is_a_cause_where_it_is_ours(probes: Probes) -> None:
     known = Known()
+    known.totals = {Use("dongle", "s1"): 4, Use("disk", "s2"): 4}
     async with Watched(probes, known) as watched:
-        watched.watch.failed("dongle", 4)
+        await known.are_counted(2)
         await watched.rounds(1)
         assert watched.changes == []
-        watched.watch.failed("dongle", 1)
+        known.totals = {Use("dongle", "s3"): 1, Use("disk", "s2"): 4}  # the same device, a session later
+        await known.are_counted(2)
         await watched.rounds(1)
         assert watched.changes == [(Cause.ERRORS,)]
         known.is_ours = False
@@ -160,18 +177,12 @@ async def test_a_device_that_fails_too_often_is_a_cause_where_it_is_ours(probes:
 
 
 async def test_errors_are_no_cause_where_no_threshold_is_given(probes: Probes) -> None:
-    async with Watched(probes, Known(), replace(BENCH, errors=0)) as watched:
-        watched.watch.failed("dongle", 1000)
+    known = Known()
+    async with Watched(probes, known, replace(BENCH, errors=0)) as watched:
+        known.totals = {Use("dongle", "s1"): 1000}
         await watched.rounds(3)
     assert watched.changes == []
-
-
-async def test_the_operators_order_is_obeyed_at_once_both_ways(probes: Probes) -> None:
-    async with Watched(probes, Known()) as watched:
-        watched.watch.order(is_out=True)
-        await watched.rounds(20)
-        watched.watch.order(is_out=False)
-    assert watched.changes == [(Cause.ORDER,), ()]
+    assert known.counts == 0
 
 
 async def test_who_may_not_ping_judges_the_rest(probes: Probes, caplog: pytest.LogCaptureFixture) -> None:
