@@ -171,6 +171,8 @@ class Knowing:
             return False
         if self.low is None:
             self.tell("selector_forgot", f"it says epoch {standing.epoch}")
+        if not mine:
+            self.again = self.now + self.group.timers.retry
         self.low = standing
         return True
 

@@ -239,7 +239,9 @@ class Node(Knowing):
         there, peer = self.standing, self.there
         if self.low:
             agreed = peer is not None and peer.forgotten and peer.standing.epoch <= there.epoch
-            return self._claim(self.sibling if self.guarded else None) if agreed else self._look()
+            climbs = agreed or self.taking
+            return self._claim(self.sibling if self.guarded else None) if climbs else self._look()
+        self.taking = False
         if self.guarded:
             if there.owner is None or there.heir != self.sibling:
                 self.waited = there.epoch

@@ -75,12 +75,12 @@ class World(Stage):
                 yield ("timeout", name)
 
     def _is_elected(self, name: str) -> bool:
-        """What keepalived makes of the advertisements that it hears."""
+        """What keepalived makes of the advertisements that it hears, without preemption."""
         machine, sibling = self.machines[name], self.machines[other(name)]
-        hears = sibling.runs and not sibling.fault and self.open(other(name) + name)
-        if machine.fault or not hears:
+        advertises = sibling.runs and not sibling.fault and sibling.node is not None and sibling.node.vrrp
+        if machine.fault or not advertises or not self.open(other(name) + name):
             return not machine.fault
-        return name == "A" and not machine.fault
+        return name == "A" and machine.node is not None and machine.node.vrrp
 
     # What happens
 
