@@ -61,6 +61,7 @@ def full_application(appliance: Appliance) -> web.Application:
             web.post("/api/pair/code", pair_code),
             web.post("/api/pair/join", pair_join),
             web.post("/api/pair/unpair", unpair),
+            web.post("/api/pair/order", order),
             web.get("/api/events", events),
             web.get("/api/status", status),
             web.get("/api/audit", audit),
@@ -253,6 +254,11 @@ async def pair_join(request: web.Request) -> web.Response:
 async def unpair(request: web.Request) -> web.Response:
     fields(await body(request))
     return web.json_response(await request.app[APPLIANCE].unpair())
+
+
+async def order(request: web.Request) -> web.Response:
+    group, wish = fields(await body(request), group=str, wish=str)
+    return web.json_response(await request.app[APPLIANCE].order(group, wish))
 
 
 async def status(request: web.Request) -> web.Response:

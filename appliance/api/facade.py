@@ -34,7 +34,9 @@ pair     node, name, listen: [address], port: of this appliance;
          sibling: {"node", "name", "host", "port"} | None,
          link: {"up": bool, "since": time | None, "problem": str | None, "software": version | None} | None,
          groups: [group]
-group    name, role, epoch, in_sync: bool, protected: bool
+group    name, role, epoch, owner: node | None, address, in_sync: bool, protected: bool, healthy: bool,
+         takeovers: the latest here: {"what", "epoch", "at", "steps_ms": {step: ms}, "kept": [export],
+         "lost": ["export: why"]}
 code     code, seconds: how long it holds; name, listen, port: where the other appliance finds this one
 State    "available" | "in use" | "error" | "absent"
 
@@ -141,6 +143,10 @@ class Appliance(Protocol):
 
     async def unpair(self) -> Json:
         """The sibling that is none any more. UsageError if there is none."""
+        ...
+
+    async def order(self, group: str, wish: str) -> Json:
+        """The group when it is as wanted: "switchover", "fail_back", "maintenance", "resume" or "take"."""
         ...
 
     async def status(self) -> Json: ...

@@ -39,6 +39,12 @@ THEMES: Final[dict[str, dict[str, str]]] = {
         "pair": "make two appliances one, and say how the pair is",
         "unpair": "forget the other appliance, to replace it",
     },
+    "groups": {
+        "switchover": "hand a group over to the other appliance; its clients notice nothing",
+        "failback": "hand a group to the appliance with the higher priority",
+        "maintenance": "take this appliance out of a group, or back in",
+        "take": "make this appliance master although the other one cannot be asked",
+    },
     "imports": {
         "list": "what another machine shares",
         "attach": "plug in a device that another machine shares",

@@ -12,7 +12,8 @@ from appliance import __version__
 from appliance.api.facade import Collector
 from appliance.api.metrics import Metrics
 from appliance.daemon.hub import Hub
-from appliance.errors import NotFound, TwinhubError, Unavailable
+from appliance.errors import NotFound, TwinhubError, Unavailable, UsageError
+from appliance.explain import did_you_mean
 from appliance.exports import sharing
 from appliance.exports.registry import Export
 from appliance.exports.rules import Rule
@@ -21,6 +22,7 @@ from appliance.inventory.model import UsbDevice
 from appliance.kernel import modules
 from appliance.kernel.client import NoHelper
 from appliance.kernel.paths import Kernel
+from appliance.pair.messages import Wish
 from appliance.pair.pairing import DEAF, Pair
 from appliance.sessions.state import SessionSpec
 
@@ -195,6 +197,17 @@ class Facade:
         gone = await self._pair.unpair()
         self._hub.note("unpair", gone["name"], gone["node"])
         return gone
+
+    async def order(self, group: str, wish: str) -> Json:
+        groups = self._hub.groups
+        if groups is None:
+            raise UsageError("this appliance carries no group; [[group]] in its configuration makes one")
+        wishes = {each.value: each for each in Wish}
+        if wish not in wishes:
+            raise UsageError(f"no order {wish!r}{did_you_mean(wish, wishes)}")
+        carried = groups.find(group)
+        self._hub.note(wish, group)
+        return await carried.order(wishes[wish])
 
     @property
     def _pair(self) -> Pair:

@@ -115,7 +115,7 @@ class Carried:
     async def order(self, wish: m.Wish) -> Json:
         """What an operator wants; returns when it is so. Refused where it cannot be, Timeout."""
         node, led = self.runner.node, self.leads
-        is_done = {
+        is_done: Callable[[], bool] = {
             m.Wish.SWITCHOVER: lambda: self.leads is not led,
             m.Wish.FAIL_BACK: lambda: self.leads is not led,
             m.Wish.MAINTENANCE: lambda: node.role is Role.OUT,
