@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from tests.bench import gadgets, native, share
+from tests.bench import gadgets, native, pair, share
 from tests.bench.results import Result, save, table, write_docs
 from tests.lab import Lab
 
 SUITES: dict[str, Callable[[Lab], list[Result]]] = {
     "share": share.measure,
     "gadgets": gadgets.measure,
+    "pair": pair.measure,
     "native": lambda _: native.measure(),
 }
 
