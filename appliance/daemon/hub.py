@@ -67,8 +67,16 @@ class Hub:
     # What should be
 
     def reload_rules(self) -> None:
-        made = (shared_rule(id, table, self.config.sessions) for id, table in self.store.rules())
-        self.exports.rules = (*made, *self.config.rules)
+        made = (self._rule(id, table) for id, table in self.store.rules())
+        self.exports.rules = (*filter(None, made), *self.config.rules)
+
+    def _rule(self, id: str, table: dict[str, Any]) -> Rule | None:
+        """None for one that a newer Twinhub, the sibling's perhaps, made and this one does not understand."""
+        try:
+            return shared_rule(id, table, self.config.sessions)
+        except TwinhubError as error:
+            log.error("rule %s is left out: %s", id, error)
+            return None
 
     async def add_rule(self, table: dict[str, Any]) -> Rule:
         """Remembers a rule that was checked; `settle` makes it true."""

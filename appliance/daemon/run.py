@@ -12,6 +12,7 @@ import stat
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,7 @@ from appliance.daemon.facade import Facade
 from appliance.daemon.groups import Groups, Means
 from appliance.daemon.hub import Hub
 from appliance.daemon.journal import open_journal
+from appliance.daemon.learning import learn
 from appliance.errors import NotPermitted, TwinhubError, Unavailable
 from appliance.exports.store import Store
 from appliance.inventory.monitor import Inventory
@@ -33,6 +35,7 @@ from appliance.kernel.gate.messages import GATE_SOCKET
 from appliance.kernel.messages import HELPER_SOCKET
 from appliance.kernel.spawn import drop_privileges, own_place, spawn_gate, spawn_helper
 from appliance.pair.pairing import Pair
+from appliance.pair.shared import Sharing
 from appliance.pair.vrrp import Connect, Spawned, by_unit
 from appliance.security.identity import identity_in
 from appliance.usbip.server import Limits, Server, listen
@@ -118,6 +121,10 @@ async def serve(
             hub.pair = await begin_pair(hub, guards or Guards(GATE_SOCKET, by_unit))
             stack.push_async_callback(hub.pair.close)
         await begin(hub)
+        if hub.pair:
+            sharing = Sharing(hub.pair, store, partial(learn, hub))
+            store.watch(sharing.changed_here)
+            stack.push_async_callback(sharing.close)
         listeners = open_listeners(config)
         facade = Facade(hub, [address_text(listener) for listener in listeners])
         server = Server(HubDirectory(hub, facade.figures.refusals), limits(config))

@@ -142,7 +142,7 @@ class Port:
                 kind, argument = parse_line(await receive_line(sock))
             await self._takers[kind](socket.socket(fileno=sock.detach()), argument)
         except (TwinhubError, OSError) as error:
-            log.info("on the pair port, %s: %s", host, error)
+            log.info("on the pair port, %s: %s", host, error or type(error).__name__)
         except Exception:
             log.exception("on the pair port, the connection of %s failed", host)
 

@@ -125,6 +125,7 @@ class Wire(asyncio.Protocol):
 
 def why(error: Exception | None, greeted: bool) -> str:
     """How a connection was lost, or could not be made, in words."""
-    if isinstance(error, ssl.SSLCertVerificationError) or not (error or greeted):
+    hung_up = error is None or isinstance(error, ConnectionError)
+    if isinstance(error, ssl.SSLCertVerificationError) or (hung_up and not greeted):
         return DISTRUST  # who refuses us just hangs up where it should say hello
     return str(error) if error and str(error) else "the sibling closed the connection"
