@@ -70,6 +70,8 @@ class Knowing:
                 self.now = max(self.now, now)
             case m.Heard(status):
                 if status.node == self.sibling and (self.peer is None or status.age > self.peer.age):
+                    if self.peer and status.boot != self.peer.boot:
+                        self.unfeed()  # what streams there were ended with its earlier life
                     self.peer = status
                     self._adopt(status.standing)
             case m.PeerLost() | m.PeerBack():
