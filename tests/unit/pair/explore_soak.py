@@ -1,4 +1,4 @@
-"""python -m tests.unit.pair.explore_soak FIRST LAST: walks of 2500 moves by these seeds; exit code 1: one broke."""
+"""python -m tests.unit.pair.explore_soak FIRST LAST: long walks by these seeds; exit code 1: one broke."""
 
 from __future__ import annotations
 
