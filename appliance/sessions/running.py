@@ -31,7 +31,7 @@ from gadgets.usb.function import Function
 from gadgets.usb.inputs import read_input
 from gadgets.usb.urb import Completion, Urb
 
-log = logging.getLogger(__name__)
+journal = logging.getLogger(__name__)
 
 
 class Host(Protocol):
@@ -137,7 +137,7 @@ class Running:
                     self.start(function, companion)
                 except TwinhubError as error:
                     name = self.gadget.definition.name
-                    log.error("%s goes on without what %s is tied to: %s", name, function.label, error)
+                    journal.error("%s goes on without what %s is tied to: %s", name, function.label, error)
                 else:
                     for event in function.so_far():
                         companion.hear(event)
@@ -188,14 +188,14 @@ class Running:
 
     def local(self, input: object) -> None:
         """Raises the TwinhubError with which the device refuses it."""
-        if self.log is None:
+        if (log := self.log) is None:
             self.act(self.device.local(input))
             return
-        self.log.local(input)
+        log.local(input)
         try:
             completions = self.device.local(input)
         except TwinhubError as error:
-            self.log.refused(error)
+            log.refused(error)
             raise
         self.act(completions)
 

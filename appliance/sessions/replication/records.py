@@ -2,7 +2,7 @@
 
 A record is a header (kind, size of the body) and a body. The master's records are numbered from 1 on by their
 order; an `Ack` says up to which number the backup has executed them, and what all outputs since the last
-`State` amount to. See docs/pairing.md.
+`State` amount to. docs/replication.md is the description for others.
 """
 
 from __future__ import annotations

@@ -183,10 +183,11 @@ class Twin:
             return {"sessions": self.promoted(message, file)}
 
     def promoted(self, message: Message, file: BinaryIO) -> list[dict[str, Any]]:
-        if not self.follower or not self.wire:
-            raise Unavailable("this is no copy, or one without a master")
-        self.wire.drain()
         self.newer(message)
+        if not self.follower or not self.wire:
+            self.thaw()  # the device already, or the copy of nothing
+            return []
+        self.wire.drain()
         self.follower.promote()
         self.wire.close()
         self.wire = self.follower = None

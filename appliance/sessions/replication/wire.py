@@ -12,6 +12,8 @@ from appliance.loop import IN, OUT, Loop
 
 SIZE: Final = 256 << 10
 """Bytes received at once."""
+BACKLOG: Final = 1 << 30
+"""Bytes that may wait for a sibling that does not read; the largest state and then some."""
 
 
 class Clear:
@@ -108,6 +110,8 @@ class Wire:
     def put(self, data: bytes) -> None:
         if self.backlog:
             self.backlog += data
+            if len(self.backlog) > BACKLOG:
+                self.fail("the sibling does not read")
             return
         sent = 0
         try:

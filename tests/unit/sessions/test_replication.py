@@ -101,7 +101,7 @@ def test_a_master_may_die_at_every_record(gadget: str) -> None:
 
 @pytest.mark.parametrize("gadget", GADGETS)
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_a_master_may_die_in_the_middle_of_anything(gadget: str, data: st.DataObject) -> None:
     definition, script = GADGETS[gadget]
     steps = script()

@@ -72,7 +72,7 @@ def test_a_new_copy_gets_what_is_on_the_disk_and_not_what_it_has(pair: Pair) -> 
 
 
 @given(data=st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_a_disk_becomes_equal_while_it_is_written(data: st.DataObject) -> None:
     pair, urbs = Pair(disk("memory:2M")), Numbers()
     try:
