@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from appliance.errors import TwinhubError
+from appliance.kernel.gate.lag import Lag
 from appliance.kernel.gate.messages import GATE_SOCKET
 from appliance.kernel.gate.process import Gate, open_queue
 from appliance.kernel.helper import account, activated, listen
@@ -29,6 +30,11 @@ def arguments() -> argparse.ArgumentParser:
         metavar="PATH",
         help="where to listen (default: %(default)s)",
     )
+    parser.add_argument(
+        "--no-lag",
+        action="store_true",
+        help="acknowledge everything at once, so that after a crash clients repeat when their timers say so",
+    )
     return parser
 
 
@@ -37,7 +43,7 @@ def main() -> int:
     try:
         user = account(options.allow_user)
         with open_queue() as netlink, activated() or listen(options.socket, user) as listener:
-            Gate(netlink, listener, user.pw_uid).serve()
+            Gate(netlink, listener, user.pw_uid, None if options.no_lag else Lag()).serve()
     except TwinhubError as error:
         print(f"twinhub-gate: {error}", file=sys.stderr)
         return error.exit_code

@@ -22,6 +22,7 @@ Ruling = tuple[int, bool]
 
 @dataclass(slots=True)
 class Entry:
+    connection: Connection
     known: Known
     seq_in: int
     held: deque[tuple[int, Segment]] = field(default_factory=deque)
@@ -73,7 +74,7 @@ class Book:
             raise Busy(f"the gate guards {MAX_CONNECTIONS} connections already")
         self._refused.pop(message.connection, None)
         held = entry.held if (entry := self._entries.get(message.connection)) else deque()
-        entry = Entry(Known(seq(message.seq_in + message.position)), message.seq_in, held)
+        entry = Entry(message.connection, Known(seq(message.seq_in + message.position)), message.seq_in, held)
         self._entries[message.connection] = entry
         return entry
 
@@ -90,8 +91,8 @@ class Book:
 
     def forget_connection(self, entry: Entry) -> None:
         """One that was let go need not be known; any other stays guarded, though nobody speaks for it."""
-        if entry.known.let_go:
-            self._entries = {key: each for key, each in self._entries.items() if each is not entry}
+        if entry.known.let_go and self._entries.get(entry.connection) is entry:
+            del self._entries[entry.connection]
 
     def refuse(self, connection: Connection) -> list[Ruling]:
         self._refused[connection] = None

@@ -16,6 +16,7 @@ from appliance.errors import Busy, NotPermitted, TwinhubError, Unavailable
 from appliance.kernel.gate import messages, queue, rules
 from appliance.kernel.gate.book import Book, Entry, Ruling, checked_entry
 from appliance.kernel.gate.judge import Connection
+from appliance.kernel.gate.lag import Lag
 from appliance.kernel.gate.messages import DONE, Commit, Forget, Freeze, LetGo, Open, Refuse, Register
 from appliance.kernel.helper import accept
 from appliance.kernel.tcp import probe
@@ -51,8 +52,8 @@ def open_queue() -> socket.socket:
 class Gate:
     """Serves every process of user `uid` that connects to `listener`, for ever."""
 
-    def __init__(self, netlink: socket.socket, listener: socket.socket, uid: int) -> None:
-        self._netlink, self._listener, self._uid = netlink, listener, uid
+    def __init__(self, netlink: socket.socket, listener: socket.socket, uid: int, lag: Lag | None) -> None:
+        self._netlink, self._listener, self._uid, self._lag = netlink, listener, uid, lag
         self._book = Book()
         self._workers: dict[int, tuple[socket.socket, Entry | None]] = {}
         self._poll = select.epoll()
@@ -124,26 +125,31 @@ class Gate:
         match message:
             case Commit(position):
                 self._rule(self._book.commit(checked_entry(entry), position))
+                if self._lag and entry:
+                    self._lag.committed(entry.connection)
                 return
             case Register():
                 entry = self._book.register(message)
                 self._workers[worker.fileno()] = worker, entry
                 self._rule(self._book.commit(entry, message.position))
             case LetGo():
-                self._rule(self._book.let_go(checked_entry(entry)))
+                entry = checked_entry(entry)
+                self._rule(self._book.let_go(entry))
+                if self._lag:
+                    self._lag.remove(entry.connection)
             case Refuse(connection):
                 self._rule(self._book.refuse(connection))
                 provoke(connection)
             case Freeze(address):
                 self._book.freeze(address)
-                self._with_rules(worker, lambda: rules.guard(address))
+                self._with_rules(worker, lambda: self._guard(address))
                 return
             case Open(address):
                 self._rule(self._book.open(address))
-                self._firewall.submit(rules.unguard, address, [rules.IN])
+                self._firewall.submit(self._lift, address)
             case Forget(address):
                 self._rule(self._book.forget(address))
-                self._with_rules(worker, lambda: rules.unguard(address))
+                self._with_rules(worker, lambda: self._unguard(address))
                 return
         _answer(worker, DONE)
 
@@ -159,6 +165,22 @@ class Gate:
                 _answer(worker, DONE)
 
         self._firewall.submit(work)
+
+    def _guard(self, address: str) -> None:
+        rules.guard(address)
+        if self._lag:
+            with suppress(Unavailable):
+                self._lag.begin(address)
+
+    def _lift(self, address: str) -> None:
+        """Nobody waits for it: the book lets everything in already."""
+        with suppress(Unavailable):
+            rules.unguard(address, [rules.IN])
+
+    def _unguard(self, address: str) -> None:
+        rules.unguard(address)
+        if self._lag:
+            self._lag.end(address)
 
 
 def provoke(connection: Connection) -> None:

@@ -10,6 +10,7 @@ import struct
 import termios
 
 from appliance.errors import NotPermitted, Unavailable, UsageError
+from appliance.kernel.tcp import remains
 from appliance.kernel.tcp.segment import Endpoint, seq
 from appliance.kernel.tcp.state import Facts, Rebuild, Standpoint
 
@@ -24,6 +25,8 @@ SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 SMALLEST_BUFFER = 4 << 20
 """What a client may have on the way to us, and a bulk answer to it."""
 SMALLEST_WINDOW, BIGGEST_WINDOW = 1 << 16, 1 << 20
+BIGGEST_MSS = 0x7FFF
+"""That TCP_MAXSEG takes."""
 WINDOW = struct.Struct("=5I")
 """struct tcp_repair_window: snd_wl1 snd_wnd max_window rcv_wnd rcv_wup."""
 
@@ -65,6 +68,7 @@ def build(rebuild: Rebuild, tail: bytes, client: Standpoint | None) -> socket.so
     Where the client was not heard, all of `tail` counts as sent: the kernel probes, and repeats what it must.
     """
     facts = rebuild.facts
+    remains.remove(facts.local, facts.remote)
     lacking = tail[len(tail) - client.missing :] if client else tail
     family = socket.AF_INET6 if ":" in facts.local[0] else socket.AF_INET
     connection = socket.socket(family, socket.SOCK_STREAM)
@@ -75,6 +79,8 @@ def build(rebuild: Rebuild, tail: bytes, client: Standpoint | None) -> socket.so
         _set(connection, TCP_REPAIR, REPAIR_ON)
         _place(connection, RECEIVE_QUEUE, rebuild.rcv)
         _place(connection, SEND_QUEUE, seq(rebuild.snd - len(lacking)))
+        # The kernel fits its segments to this when it connects, and not again when the option below is set.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, min(facts.mss, BIGGEST_MSS))
         connection.bind(facts.local)
         connection.connect(facts.remote)
         connection.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR_OPTIONS, _options(facts))

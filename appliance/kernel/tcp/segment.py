@@ -64,7 +64,7 @@ def _parse_v4(packet: bytes) -> Segment | None:
 
 
 def _parse_v6(packet: bytes) -> Segment | None:
-    if packet[0] >> 4 != 6:
+    if packet[0] >> 4 != 6 or len(packet) < 40:
         return None
     rest, following = struct.unpack_from(">HB", packet, 4)
     at = 40
