@@ -135,7 +135,19 @@ class Link:
             self.reason = str(event["reason"])
 
 
-class SessionLink(Link):
+class TwinLink(Link):
+    """Of a process that may have a twin on the sibling, or be one."""
+
+    on_twin: Callable[[str, str], None] | None = None
+    """Hears how the twin on the sibling, or this one of the sibling's, fares: its state, and why."""
+
+    def hear(self, event: Message) -> None:
+        if event["event"] == "twin" and self.on_twin:
+            self.on_twin(event["state"], event["reason"])
+        super().hear(event)
+
+
+class SessionLink(TwinLink):
     what = "session"
 
     @cached_property
@@ -148,19 +160,15 @@ class SessionLink(Link):
         await self.end("kick", reason, f"kicked: {reason}", patience)
 
 
-class GadgetLink(Link):
+class GadgetLink(TwinLink):
     what = "gadget"
 
     plugged = True
     """False: a fault pulled it out, and nobody can use it"""
-    on_twin: Callable[[str, str], None] | None = None
-    """Hears how the copy on the sibling, or this one of the sibling's, fares: its state, and why."""
 
     def hear(self, event: Message) -> None:
         if event["event"] == "plugged":
             self.plugged = bool(event["plugged"])
-        elif event["event"] == "twin" and self.on_twin:
-            self.on_twin(event["state"], event["reason"])
         super().hear(event)
 
     async def stop(self, reason: str) -> None:

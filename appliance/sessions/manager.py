@@ -60,12 +60,12 @@ class Sessions:
             try:
                 if spec.kind == "gadget":
                     await self._serve(spec, listener, client, guard)
-                    self._keep(await SessionLink.open(path))
+                    self.keep(await SessionLink.open(path))
                 else:
                     sockets = await self._hand_over(spec, client, ours)
                     told = {**spec.to_json(), **({"guard": guard} if guard else {})}
                     pid = await self.nursery.start("session", told, (listener, *sockets))
-                    self._keep(await first_contact(SessionLink, path, pid))
+                    self.keep(await first_contact(SessionLink, path, pid))
             except BaseException:
                 path.unlink(missing_ok=True)
                 with suppress(OSError):
@@ -114,14 +114,14 @@ class Sessions:
         path = self.directory / f"{spec.id}.sock"
         with client, listen(path) as listener:
             await self._gadget(spec, "resume", (listener.fileno(), client.fileno()), gate=str(gate))
-            self._keep(await SessionLink.open(path))
+            self.keep(await SessionLink.open(path))
 
     async def adopt(self) -> list[SessionSpec]:
         """The sessions that an earlier daemon left running are ours from now on."""
         self.nursery.open()
         for path in sorted(self.directory.glob("*.sock")):
             try:
-                self._keep(await SessionLink.open(path))
+                self.keep(await SessionLink.open(path))
             except (OSError, PeerError) as error:
                 # One that hangs is left alone: it may still serve its client, and its file names it.
                 if not isinstance(error, Timeout):
@@ -130,31 +130,31 @@ class Sessions:
 
     async def kick(self, session: str, reason: str) -> None:
         """Ends it, and returns when it has ended and `on_end` was told."""
-        link = self._link(session)
+        link = self.link(session)
         await link.kick(reason)
         await self._endings_told()
 
     async def stats(self, session: str) -> dict[str, Any]:
-        return dict(await self._link(session).ask("stats"))
+        return dict(await self.link(session).ask("stats"))
 
     async def local(self, session: str, given: dict[str, Any]) -> None:
         """A local input to a software device, e.g. {"type_text": "hello"}."""
-        await self._link(session).ask("local", input=given)
+        await self.link(session).ask("local", input=given)
 
     def version(self, session: str) -> str:
         """Of the code that its worker runs."""
-        return self._link(session).version
+        return self.link(session).version
 
     async def upgrade(self, session: str) -> str:
         """The worker becomes the code that is installed now; returns its version."""
-        link = self._link(session)
+        link = self.link(session)
         link.version = await link.ask("reexec", patience=REEXEC_PATIENCE)
         return link.version
 
     @asynccontextmanager
     async def capture(self, session: str) -> AsyncIterator[AsyncIterator[bytes]]:
         """The session's URBs from now on as the chunks of a pcapng file, until the session ends."""
-        link = self._link(session)
+        link = self.link(session)
         ours, theirs = socket.socketpair()
         with ours:
             ours.setblocking(False)
@@ -173,13 +173,15 @@ class Sessions:
         self._links.clear()
         await self.nursery.close()
 
-    def _link(self, session: str) -> SessionLink:
+    def link(self, session: str) -> SessionLink:
+        """Its process, as the daemon sees it."""
         try:
             return self._links[session]
         except KeyError:
             raise NotFound(f"no session {session!r}; `twinhub sessions` lists them") from None
 
-    def _keep(self, link: SessionLink) -> None:
+    def keep(self, link: SessionLink) -> None:
+        """A session that runs is one of ours."""
         self._links[link.spec.id] = link
         link.when_over(self._over)
 

@@ -69,7 +69,7 @@ class House:
         return await self.start(**asked | changes)
 
     def pid(self, session: str) -> int:
-        return self.sessions._link(session).pid
+        return self.sessions.link(session).pid
 
     async def ended(self) -> tuple[str, str]:
         """The next session that `on_end` tells of, and why."""

@@ -210,9 +210,9 @@ async def test_a_worker_becomes_newer_code_under_load_without_losing_a_byte(hous
 async def test_code_that_does_not_start_leaves_the_session_as_it_is(house: House) -> None:
     client = await house.start()
     with pytest.raises(Exception, match="goes on here"):
-        await house.sessions._link("s1").ask("reexec", python="/bin/false")
+        await house.sessions.link("s1").ask("reexec", python="/bin/false")
     with pytest.raises(Exception, match="cannot run"):
-        await house.sessions._link("s1").ask("reexec", python="/nowhere/python")
+        await house.sessions.link("s1").ask("reexec", python="/nowhere/python")
     client.read(512)
 
 

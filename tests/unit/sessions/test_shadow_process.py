@@ -19,10 +19,12 @@ from appliance.errors import TwinhubError, Unavailable
 from appliance.kernel.gate.messages import DONE, MAX_MESSAGE
 from appliance.kernel.tcp.state import Facts
 from appliance.sessions.link import Link, SessionLink
-from appliance.sessions.manager import first_contact, listen
+from appliance.sessions.manager import Sessions, first_contact, listen
 from appliance.sessions.nursery_client import Nursery
+from appliance.sessions.shadow.plan import Found
+from appliance.sessions.shadows import Shadows
 from gadgets.usb.urb import Speed
-from tests.unit.sessions.doubles import TIMEOUT, Client, FakeDevice, receive
+from tests.unit.sessions.doubles import TIMEOUT, Client, FakeDevice, FakeHelper, receive
 from tests.unit.sessions.pdus import answer, spec, submit
 from tests.unit.sessions.shadows import DISK, KEYBOARD, descriptors
 
@@ -262,6 +264,36 @@ async def test_a_shadow_without_a_grant_does_not_resume(twins: Twins) -> None:
     await twins.master.kick("the test is over")
     await twins.shadow.over()
     assert twins.shadow.reason == "the session has ended"
+
+
+async def test_the_daemon_has_a_session_go_on_that_was_the_siblings(tmp_path: Path, twins: Twins) -> None:
+    await twins.start()
+    ends: list[str] = []
+    states: asyncio.Queue[str] = asyncio.Queue()
+    helper = FakeHelper()
+    sessions = Sessions(tmp_path / "b", helper, lambda spec, reason: ends.append(spec.id))  # type: ignore[arg-type]
+    shadows = Shadows(tmp_path / "b", sessions, lambda session, state, reason: states.put_nowait(state))
+    here, there = socket.socketpair()
+    with here, there:
+        await shadows.follow("s1", there, epoch=1)
+        await twins.master.ask("replicate", (here.fileno(),), epoch=1)
+    await twins.master.is_told("caught_up")
+    await twins.master.ask("protect")
+    await twins.works()
+    assert await states.get() == "in_sync"
+    await twins.crash()
+    position, _ = await shadows.promote("s1", epoch=2)
+    assert position["spec"] == twins.spec.to_json()
+    found = Found(5 << 16 | 2, "5-1", Speed.HIGH, twins.spec.descriptors)
+    await shadows.resume("s1", twins.server.dup(), found, 0, twins.gate.path)
+    await twins.works()
+    assert [session.busid for session in sessions.all()] == ["5-1"]
+    assert list(shadows) == []
+    await sessions.close(leave=False)
+    await shadows.close(leave=False)
+    twins.devices += helper.devices
+    await twins.shadow.end("stop", "the test is over", "")
+    assert ends == ["s1"]
 
 
 async def test_an_old_epoch_is_refused(twins: Twins) -> None:
