@@ -27,6 +27,7 @@ Of a software gadget, `<runtime>/gadgets/<name>.sock`:
 | record | a pipe or socket to write a recording (`gadgets.replay`) to, passed along | true |
 | record_end | reason | true; the recording is written to its end |
 | stop | reason | true; the gadget ends, and with it the session it has |
+| replicate … drop | | of its copy on the sibling appliance: see `replication/twin.py` |
 
 A gadget tells what its functions and its device tell (function ""), and "attached" and "detached"; how much a
 follower was too slow for, `{"event": "lost", "count"}` says. `{"event": "plugged", "plugged"}` goes to

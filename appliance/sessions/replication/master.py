@@ -248,7 +248,8 @@ class Master:
 
     def pump(self) -> None:
         """The next few pieces; behind the last one the state that is whole; then it is caught up."""
-        if self.inserted and copying.numbers(self.running.gadget) != self.numbers:
+        look = self.inserted or self.phase is Phase.SYNCING
+        if look and copying.numbers(self.running.gadget) != self.numbers:
             self.copy()
             if self.phase is not Phase.SYNCING:
                 self.turn(Phase.SYNCING)

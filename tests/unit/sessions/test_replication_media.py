@@ -147,6 +147,22 @@ def test_a_medium_that_is_put_in_is_copied_before_the_copy_is_in_sync_again(tmp_
     pair.close()
 
 
+def test_a_medium_that_is_taken_out_while_it_is_copied_stops_nothing() -> None:
+    drive = Definition(
+        "drive", functions=(Part("disk", {"luns": [{"removable": True, "medium": "memory:2M"}]}),)
+    )
+    pair = Pair(drive)
+    medium_of(pair.master).write(0, os.urandom(SIZE))
+    pair.log.start()
+    pair.move()
+    pair.answer()
+    pair.master.running.local_plain({"eject": 0})
+    pair.settle()
+    assert pair.phases == [Phase.CAUGHT_UP]
+    assert not any(copying.sizes(pair.copy.running.gadget).values())
+    pair.close()
+
+
 def test_a_read_only_medium_with_another_content_is_told() -> None:
     pair = Pair(disk("memory:2M", read_only=True))
     medium_of(pair.copy).write(0, b"other")
