@@ -6,15 +6,19 @@ import asyncio
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from appliance.errors import PeerError, TwinhubError
+from appliance.errors import PeerError, TwinhubError, Unavailable
 from appliance.kernel.client import Helper
 from appliance.kernel.gate.client import GateLine, connection_of
 from appliance.kernel.gate.messages import Freeze, Message, Open, Refuse
 from appliance.kernel.tcp.state import Facts, rebuild_of
 from appliance.pair.gadget_exports import Orphan
+
+ADDRESS_SECONDS: Final = 10.0
+POLL_SECONDS: Final = 0.001
 
 
 class Gateway:
@@ -39,6 +43,9 @@ class Gateway:
         await self._ask(Open(self.address))
 
     async def rebuild(self, orphans: Sequence[Orphan]) -> list[socket.socket | TwinhubError]:
+        if not orphans:
+            return []
+        await self._address_is_here()
         now = time.time()
         wanted = []
         for each in orphans:
@@ -51,6 +58,15 @@ class Gateway:
         if not orphan.facts:
             raise PeerError(f"nothing is known of the connection of session {orphan.spec.id}")
         await self._ask(Refuse(connection_of(Facts.from_plain(orphan.facts))))
+
+    async def _address_is_here(self) -> None:
+        """keepalived brings it, sometimes after the selector's grant. Unavailable."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + ADDRESS_SECONDS
+        while not is_local(self.address):
+            if loop.time() > deadline:
+                raise Unavailable(f"{self.address} does not come to this appliance; is keepalived running?")
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _ask(self, message: Message) -> None:
         """The gate answers within milliseconds, but for a change of the firewall's rules."""
@@ -66,3 +82,11 @@ class Gateway:
         line, self._line = self._line, None
         if line:
             line.close()
+
+
+def is_local(address: str) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):
+        probe.bind((address, 0))
+        return True
+    return False

@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 
 LEADING: Final = (Role.MASTER, Role.YIELDING)
+MOVES: Final = (m.Wish.SWITCHOVER, m.Wish.FAIL_BACK)
 ORDER_SECONDS: Final = 30.0
 TIMELINES: Final = 16
 """Takeovers that are remembered."""
@@ -123,7 +124,7 @@ class Carried:
             m.Wish.TAKE: lambda: self.leads,
         }[wish]
         self.give(m.Order(wish))
-        if wish in (m.Wish.SWITCHOVER, m.Wish.FAIL_BACK) and not (node.wish or is_done()):
+        if wish in MOVES and not (node.wish or node.role is Role.YIELDING or is_done()):
             raise Refused(
                 f"group {self.table.name} stays where it is: the backup is not in sync, or the order makes no"
                 " sense here; 'twinhub pair status' says how it is"

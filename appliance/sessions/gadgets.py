@@ -151,10 +151,9 @@ class Gadgets:
         """
         kept = self.find(name)
         kept.follow = follow
-        if link := kept.link:
+        if link := await self._let_go(kept):
             os.kill(link.pid, signal.SIGKILL)
             await link.over()
-        await self._let_go(kept)
         kept.link = None
         kept.tried.clear()
         kept.task = asyncio.create_task(self._run(kept, None), name=f"gadget {name}")

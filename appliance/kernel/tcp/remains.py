@@ -1,5 +1,5 @@
-"""What a dead process left of a connection: the kernel keeps it while its farewell, which the gate holds back,
-is not answered, and nothing can be built in its place. sock_diag(7); include/uapi/linux/inet_diag.h."""
+"""What a dead process left of a connection: the kernel keeps it while its farewell is not answered, which the
+gate does not let out, and nothing can be built in its place. sock_diag(7); include/uapi/linux/inet_diag.h."""
 
 from __future__ import annotations
 

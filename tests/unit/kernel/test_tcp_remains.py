@@ -12,7 +12,7 @@ from appliance.kernel.tcp import remains
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may destroy sockets")
 
 
-@pytest.mark.parametrize("family, host", [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
 def test_a_connection_is_gone_and_its_listener_stays(family: int, host: str) -> None:
     with socket.create_server((host, 0), family=family) as listener:
         port = listener.getsockname()[1]
