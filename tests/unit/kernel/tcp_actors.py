@@ -17,8 +17,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from appliance.kernel.gate.client import GateLine, Passage
-from appliance.kernel.gate.messages import Open
+from appliance.kernel.gate.client import GateLine, Passage, connection_of
+from appliance.kernel.gate.messages import Open, Refuse
 from appliance.kernel.spawn import spawn_helper
 from appliance.kernel.tcp.state import Facts, rebuild_of
 
@@ -136,9 +136,12 @@ def backup(address: str, gate: str, link: socket.socket, control: socket.socket,
                 with suppress(OSError):
                     link.send(b"A")
         elif control in ready:
-            control.recv(99)
+            order = control.recv(99)
             break
     assert facts
+    if order == b"refuse":
+        GateLine(Path(gate)).ask(Refuse(connection_of(facts)))
+        return
     start = time.monotonic()
     rebuild = rebuild_of(facts, received, sent, int((start - began) * 1000))
     [connection] = asyncio.run(helper.rebuild([(rebuild, tail)]))
@@ -176,7 +179,11 @@ def client(address: str, shape: str, seed: int, control: socket.socket) -> None:
             payload = rng.randbytes(size)
             asked.append(payload)
             connection.sendall(REQUEST.pack(size, wanted) + payload)
-        data = connection.recv(1 << 18)
+        try:
+            data = connection.recv(1 << 18)
+        except ConnectionResetError:
+            control.send(b"reset")
+            return
         if not data:
             control.send(b"unplugged")
             return

@@ -39,6 +39,11 @@ def run(words: str) -> None:
     subprocess.run(words.split(), check=True, capture_output=True)
 
 
+def batch(name: str, lines: list[str]) -> None:
+    words = ["ip", "-n", name, "-batch", "-"]
+    subprocess.run(words, input="\n".join(lines), text=True, check=True, capture_output=True)
+
+
 def listens(path: str) -> bool:
     try:
         GateLine(Path(path)).close()
@@ -65,17 +70,14 @@ class World:
         for name in self._names.values():
             run(f"ip netns add {name}")
             self._stack.callback(run, f"ip netns del {name}")
-        switch = self._names["s"]
-        run(f"ip -n {switch} link add br0 type bridge")
-        run(f"ip -n {switch} link set br0 up")
+        switch, nodad = self._names["s"], " nodad" if self.version == 6 else ""
+        batch(switch, ["link add br0 type bridge", "link set br0 up"])
         for number, place in enumerate("cab", 1):
-            name = self._names[place]
-            run(f"ip link add e0 netns {name} type veth peer name p{place} netns {switch}")
-            run(f"ip -n {switch} link set p{place} master br0 up")
-            run(f"ip -n {name} link set lo up")
-            run(f"ip -n {name} link set e0 up")
-            nodad = " nodad" if self.version == 6 else ""
-            run(f"ip -n {name} addr add {SUBNETS[self.version][0].format(number)} dev e0{nodad}")
+            address = SUBNETS[self.version][0].format(number)
+            peer = f"link add e0 type veth peer name p{place} netns {switch}"
+            up = ["link set lo up", "link set e0 up", f"addr add {address} dev e0{nodad}"]
+            batch(self._names[place], [peer, *up])
+            batch(switch, [f"link set p{place} master br0 up"])
         self.gates = {place: self._gate(place) for place in "ab"}
         self.move(None, "a")
         self.line("a").ask(Open(self.address))
