@@ -19,6 +19,7 @@ class Log(Protocol):
     def is_full(self) -> bool: ...
     def received(self, data: bytes, came: int) -> int: ...
     def sent(self, data: bytearray) -> int: ...
+    def stub_gone(self, end: Ended) -> None: ...
 
 
 class LoggedFlow(Flow):
@@ -51,8 +52,9 @@ class LoggedFlow(Flow):
             self.queued += len(data)
 
     def pull(self) -> None:
-        if not self.reading:
-            raise Ended(self.eof)
+        if not self.reading:  # only a hang-up is told of a source that is not read
+            self.hung_up(Ended(self.eof))
+            return
         if not (count := self.take(self.space())):
             return
         self.note(count)
@@ -60,6 +62,9 @@ class LoggedFlow(Flow):
         if self.tap:
             self.tap(self.half.outgoing())
         self.push()
+
+    def hung_up(self, end: Ended) -> None:
+        raise end
 
     def space(self) -> memoryview:
         return self.half.space()
@@ -106,6 +111,13 @@ class LoggedUp(LoggedFlow):
     def judged(self) -> None:
         self.put(self.index, self.out())
 
+    def give(self, data: Piece) -> int:
+        try:
+            return super().give(data)
+        except Ended as end:
+            self.log.stub_gone(end)
+            return 0
+
 
 class LoggedDown(LoggedFlow):
     """To the client: logged PDU by PDU, so that one of which only a part came was never begun."""
@@ -120,6 +132,16 @@ class LoggedDown(LoggedFlow):
     def is_between(self) -> bool:
         """Whether all that came so far is whole PDUs and what lacks its header's end."""
         return not self.half.due and not self.part
+
+    def take(self, space: memoryview) -> int:
+        try:
+            return super().take(space)
+        except Ended as end:
+            self.hung_up(end)
+            return 0
+
+    def hung_up(self, end: Ended) -> None:
+        self.log.stub_gone(end)
 
     def space(self) -> memoryview:
         """No more than ends the PDU under way, so that PDUs end where bytes that came do."""

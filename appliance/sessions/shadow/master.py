@@ -17,6 +17,7 @@ from time import monotonic_ns
 from typing import Final
 
 from appliance.errors import PeerError, ProtocolError, TwinhubError, Unavailable
+from appliance.loop import Ended
 from appliance.sessions.relayed import Flow, Relayed
 from appliance.sessions.replication.records import (
     Ack,
@@ -51,6 +52,8 @@ class Phase(Enum):
     CAUGHT_UP = "caught_up"
     PROTECTED = "protected"
     LOST = "lost"
+    DEVICE_GONE = "device_gone"
+    """Only told: the session waits for the sibling to have the device, or to be kicked."""
 
 
 class RelayLog:
@@ -120,6 +123,15 @@ class RelayLog:
             self.seen = self.down.went
             self.append(Seen(self.acknowledged()))
         return index
+
+    def stub_gone(self, end: Ended) -> None:
+        """A protected client hears nothing of it: the device may be about to come up at the sibling."""
+        if not self.holding:
+            raise end
+        if not self.relayed.frozen:
+            self.relayed.frozen = True
+            self.relayed.watch()
+            self.tell(Phase.DEVICE_GONE, str(end))
 
     def append(self, record: Record, came: int = 0) -> int:
         """Its number; 0 before the log has begun."""

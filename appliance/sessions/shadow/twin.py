@@ -9,7 +9,8 @@
 | freeze | | true, when nothing moves and the shadow has everything; ended like `hold` |
 | thaw | | true |
 
-Everybody is told `{"event": "twin", "state", "reason"}`: "syncing", "caught_up", "protected" or "lost".
+Everybody is told `{"event": "twin", "state", "reason"}`: "syncing", "caught_up", "protected", "lost", or
+"device_gone": a protected session whose stub hung up waits for the sibling to go on, or to be kicked.
 """
 
 from __future__ import annotations
