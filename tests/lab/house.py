@@ -75,12 +75,12 @@ class House:
         self.client.wait_until(f"! {IMPORTED}")
         self.wait_free(*(name for name in KINDS if self.disks[name] in self.server.plugged))
         self.server.wait_until(NO_WORKER)
-        assert {export["state"] for export in self.twinhub.exports()} <= {"available"}
         for machine in (self.server, self.client):
             machine.run("! ps -eo stat,args | grep '^D'")
 
     def close(self) -> None:
         """Every device is with its own driver, no session and no worker is left."""
+        assert {export["state"] for export in self.twinhub.exports()} <= {"available"}
         self.twinhub.stop()
         for disk in self.disks.values():
             if disk in self.server.plugged:

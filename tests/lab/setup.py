@@ -5,6 +5,7 @@ Idempotent; when everything is there it changes nothing and takes a moment.
 
 from __future__ import annotations
 
+import compileall
 import lzma
 import os
 import re
@@ -15,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 from tests.lab.kernel import CACHE, XZ, Kernel
+from tests.lab.machine import ROOT
 
 PACKAGES = (
     "alsa-utils", "busybox-static", "dosfstools", "e2fsprogs", "evtest", "exfatprogs", "fdisk", "fio",
@@ -29,6 +31,9 @@ def main() -> None:
         install(missing)
     if Kernel.find() is None:
         fetch_kernel()
+    for package in ("appliance", "gadgets"):
+        # Machines see these folders and cannot write there: each would compile anew, 20 times as slowly.
+        compileall.compile_dir(ROOT / package, quiet=1)
 
 
 def is_installed(package: str) -> bool:
