@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from appliance.errors import TwinhubError
 from appliance.usbip.client import list_exports
@@ -22,7 +22,7 @@ allow = ["{network}.0/24"]
 runtime = "{folder}/run"
 state = "{folder}/state"
 [log]
-level = "warning"
+level = "{level}"
 """
 SERIAL = """
 [gadget]
@@ -48,16 +48,24 @@ class Appliance:
 
     daemon: subprocess.Popen[bytes]
 
-    def __init__(self, node: Node, folder: Path, config: str = GADGETS) -> None:
-        self.node, self.folder = node, folder
+    def __init__(
+        self,
+        node: Node,
+        folder: Path,
+        config: str = GADGETS,
+        log: IO[bytes] | None = None,
+        level: str = "warning",
+    ) -> None:
+        self.node, self.folder, self.log = node, folder, log
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "echo.toml").write_text(ECHO)
         (folder / "serial.toml").write_text(SERIAL)
-        (folder / "twinhub.toml").write_text(CONFIG.format(network=NETWORK, folder=folder) + config)
+        common = CONFIG.format(network=NETWORK, folder=folder, level=level)
+        (folder / "twinhub.toml").write_text(common + config)
 
     def start(self) -> Appliance:
         command = ("-m", "appliance.cli.main", "serve", "--config", f"{self.folder}/twinhub.toml")
-        self.daemon = self.node.python(*command)
+        self.daemon = self.node.python(*command, stdout=self.log, stderr=self.log)
         return self
 
     def wait_for(self, *names: str, patience: float = PATIENCE) -> None:

@@ -69,19 +69,27 @@ class Node(Namespace):
         self.run(f"ip addr add {self.address}/24 dev eth0 && ip link set eth0 up")
 
     def start(
-        self, *command: str, stdin: int | None = subprocess.DEVNULL, stdout: int | IO[bytes] | None = None
+        self,
+        *command: str,
+        stdin: int | None = subprocess.DEVNULL,
+        stdout: int | IO[bytes] | None = None,
+        stderr: int | IO[bytes] | None = None,
     ) -> subprocess.Popen[bytes]:
-        """A program in the background, run from the repository; its errors go where ours go."""
+        """A program in the background, run from the repository; what it says goes where ours goes, or there."""
         with self.inside():
-            process = subprocess.Popen(command, cwd=ROOT, stdin=stdin, stdout=stdout)
+            process = subprocess.Popen(command, cwd=ROOT, stdin=stdin, stdout=stdout, stderr=stderr)
         self._processes.append(process)
         return process
 
     def python(
-        self, *arguments: str, stdin: int | None = subprocess.DEVNULL, stdout: int | IO[bytes] | None = None
+        self,
+        *arguments: str,
+        stdin: int | None = subprocess.DEVNULL,
+        stdout: int | IO[bytes] | None = None,
+        stderr: int | IO[bytes] | None = None,
     ) -> subprocess.Popen[bytes]:
         """`start` with this Python: ("-m", "appliance.cli.main", …)."""
-        return self.start(sys.executable, *arguments, stdin=stdin, stdout=stdout)
+        return self.start(sys.executable, *arguments, stdin=stdin, stdout=stdout, stderr=stderr)
 
     def connect(self, host: str, port: int, timeout: float | None = None) -> socket.socket:
         """A TCP connection of this node, for this process to use."""
