@@ -10,22 +10,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_address
-from pathlib import Path
-from typing import Final
 
 from appliance.daemon.groups import Carried
 from appliance.daemon.hub import Hub
 from appliance.errors import Busy, DeviceFailed, TwinhubError, Unavailable
 from appliance.exports import policy
 from appliance.exports.registry import Export
+from appliance.inventory.descriptors import descriptors_of
 from appliance.kernel.client import until_free
 from appliance.sessions.state import SessionSpec
 from appliance.usbip.server import Address
 from appliance.usbip.wire import DeviceRecord
 
 log = logging.getLogger(__name__)
-
-LARGEST_DESCRIPTORS: Final = 65536
 
 
 class HubDirectory:
@@ -123,6 +120,8 @@ class HubGrant:
             carried = hub.group_of(export)
             guard = await carried.gateway.guard(sock) if carried else None
             await hub.sessions.start(spec, sock, guard)
+            if carried:
+                carried.exports.began(spec)
         finally:
             self.cancel()
         log.info("session %s: %s (%s) with %s", spec.id, spec.name, spec.kind, spec.peer)
@@ -156,15 +155,6 @@ def spec_of(export: Export, record: DeviceRecord, sock: socket.socket) -> Sessio
         descriptors=descriptors_of(device.syspath),
         serial=device.serial or "",
     )
-
-
-def descriptors_of(syspath: str) -> bytes:
-    """Device and configuration descriptors as sysfs has them."""
-    try:
-        with (Path(syspath) / "descriptors").open("rb") as file:
-            return file.read(LARGEST_DESCRIPTORS)
-    except OSError as error:
-        raise DeviceFailed(f"{syspath} is gone: {error.strerror}") from error
 
 
 def address_of(spec: SessionSpec) -> Address:

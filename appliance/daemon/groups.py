@@ -16,8 +16,10 @@ from typing import Any, Final
 from appliance.daemon.events import Events
 from appliance.daemon.gateway import Gateway
 from appliance.errors import Refused, Timeout, TwinhubError, Unavailable, UsageError
+from appliance.exports.rules import behind
 from appliance.kernel.client import Helper
 from appliance.pair import messages as m
+from appliance.pair.device_exports import DeviceExports
 from appliance.pair.gadget_exports import GadgetExports
 from appliance.pair.health import Sibling
 from appliance.pair.hello import Hello
@@ -29,12 +31,14 @@ from appliance.pair.pairing import Pair
 from appliance.pair.runner import Runner, boottime
 from appliance.pair.selector import open_selector
 from appliance.pair.settings import GroupTable, group_of
+from appliance.pair.streams import Streams
 from appliance.pair.timeline import Timeline
 from appliance.pair.vrrp import Connect, Vrrp
 from appliance.pair.vrrp_fifo import Transition
 from appliance.pair.watch import Use, Watch
 from appliance.sessions.gadgets import Gadgets
 from appliance.sessions.manager import Sessions
+from appliance.sessions.shadow.plan import Found
 from gadgets.usb.records import from_plain, to_plain
 
 log = logging.getLogger(__name__)
@@ -60,6 +64,9 @@ class Means:
     events: Events
     devices: Callable[[], Container[str | None]]
     """The busids on our bus."""
+    find: Callable[[str], Found | None]
+    """The device that is here under this name, ready for a session."""
+    runtime: Path
     state: Path
     """A file that remembers the newest standing of each group."""
 
@@ -77,10 +84,7 @@ class Carried:
         self.standing = known(means.state).get(table.name, Standing())
         self.gateway = Gateway(str(table.address.ip), means.gate, means.helper)
         self.selector = open_selector(table.selector, table.name)
-        self.exports = GadgetExports(
-            table.exports, means.gadgets, means.sessions, self.gateway, pair.streams, pair.identity.directory,
-            self.give, self._offer, self._timed,
-        )  # fmt: skip
+        self.exports = self._exports(pair.streams)
         node = Node(
             pair.identity.node, pair.link.sibling.node, group_of(table, {pair.identity.node: table.priority}),
             time.time_ns(), boottime(), self.standing, atomic=self.selector.atomic,
@@ -90,6 +94,24 @@ class Carried:
         self._sibling_hears = True
         self._news = asyncio.Event()
         pair.hear(self._subject, self._hear, self._up, self._down)
+
+    def _exports(self, streams: Streams) -> GadgetExports | DeviceExports:
+        table, means, keys = self.table, self.means, self.pair.identity.directory
+        if table.hub:
+            return DeviceExports(
+                means.sessions, means.runtime, self.gateway, streams, keys, table.takeover,
+                lambda spec: self.carries(spec.name, spec.busid), means.find, self.give, self._say,
+                self._timed,
+            )  # fmt: skip
+        return GadgetExports(
+            table.exports, means.gadgets, means.sessions, self.gateway, streams, keys, self.give, self._say,
+            self._timed,
+        )  # fmt: skip
+
+    def carries(self, export: str, busid: str) -> bool:
+        """`busid` of the device that it is, empty for a gadget."""
+        hub = self.table.hub
+        return behind(hub, busid) if hub else not busid and export in self.table.exports
 
     @property
     def _subject(self) -> str:
@@ -176,10 +198,10 @@ class Carried:
         return Sibling.SEES if self._sibling_hears else Sibling.BLIND
 
     async def failed(self) -> Mapping[Use, int]:
-        hub, sessions = self.table.hub, self.means.sessions
+        sessions = self.means.sessions
         totals: dict[Use, int] = {}
         for spec in sessions.all():
-            if spec.name in self.table.exports or (hub and spec.busid.startswith(f"{hub}.")):
+            if self.carries(spec.name, spec.busid):
                 with suppress(TwinhubError):  # it has just ended, or counts nothing
                     totals[Use(spec.name, spec.id)] = (await sessions.stats(spec.id)).get("errors", 0)
         return totals
@@ -190,16 +212,16 @@ class Carried:
 
     # The sibling
 
-    def _offer(self, feed: int, tokens: Mapping[str, str]) -> None:
-        self.pair.send(self._subject, {"offer": {"feed": feed, "tokens": dict(tokens)}})
+    def _say(self, said: Json) -> None:
+        self.pair.send(self._subject, {"exports": said})
 
     def _hear(self, said: Json) -> None:
         match said:
             case {"status": dict(status)}:
                 self._sibling_hears = said.get("hears") is not False
                 self.give(m.Heard(m.Status.from_wire(status)))
-            case {"offer": {"feed": int(feed), "tokens": dict(tokens)}}:
-                self.exports.offered(feed, tokens)
+            case {"exports": dict(exports)}:
+                self.exports.heard(exports)
 
     def _up(self, _: Hello) -> None:
         self.give(m.PeerBack())
@@ -240,8 +262,8 @@ class Groups:
         self._paired = asyncio.Event()
         pair.hear("groups", lambda _: None, lambda _: self._paired.set())
 
-    def of(self, export: str) -> Carried | None:
-        return next((each for each in self._carried.values() if export in each.table.exports), None)
+    def of(self, export: str, busid: str = "") -> Carried | None:
+        return next((each for each in self._carried.values() if each.carries(export, busid)), None)
 
     def find(self, name: str) -> Carried:
         try:

@@ -18,11 +18,12 @@ from appliance.config import Config
 from appliance.daemon.events import Events
 from appliance.daemon.gadgets import HubGadgets
 from appliance.daemon.groups import Carried, Groups
-from appliance.errors import NotFound, TwinhubError
+from appliance.errors import DeviceFailed, NotFound, TwinhubError
 from appliance.exports.registry import Export, Exports
 from appliance.exports.rules import Rule
 from appliance.exports.store import Store
 from appliance.exports.words import shared_rule
+from appliance.inventory.descriptors import descriptors_of
 from appliance.inventory.model import UsbDevice
 from appliance.inventory.monitor import Added, Changed, Inventory, Removed
 from appliance.kernel.client import Helper, until_free
@@ -30,6 +31,7 @@ from appliance.kernel.stub import DRIVER, StubStatus
 from appliance.pair.pairing import Pair
 from appliance.sessions.gadgets import Gadgets
 from appliance.sessions.manager import Sessions
+from appliance.sessions.shadow.plan import Found
 from appliance.sessions.state import SessionSpec
 
 log = logging.getLogger(__name__)
@@ -89,7 +91,20 @@ class Hub:
         self.reload_rules()
 
     def group_of(self, export: Export) -> Carried | None:
-        return self.groups.of(export.name) if self.groups else None
+        busid = export.device.busid if export.device else ""
+        return self.groups.of(export.name, busid) if self.groups else None
+
+    def ready(self, name: str) -> Found | None:
+        """The device behind this export, if a session could begin on it now."""
+        export = next((each for each in self.exports if each.name == name), None)
+        device = export.device if export else None
+        if not export or not device or device.usbip_status != StubStatus.AVAILABLE:
+            return None
+        try:
+            descriptors = descriptors_of(device.syspath)
+        except DeviceFailed:
+            return None
+        return Found(export.record().devid, device.busid, device.speed, descriptors, device.serial or "")
 
     def session_of(self, export: Export) -> SessionSpec | None:
         return next((spec for spec in self.sessions.all() if is_of(spec, export)), None)

@@ -150,7 +150,7 @@ async def begin_pair(hub: Hub, guards: Guards) -> Pair:
     if config.groups:
         means = Means(
             hub.gadgets.processes, hub.sessions, hub.helper, guards.gate, guards.keeper, hub.events,
-            lambda: hub.inventory.devices, config.paths.state / STANDINGS,
+            lambda: hub.inventory.devices, hub.ready, config.paths.runtime, config.paths.state / STANDINGS,
         )  # fmt: skip
         hub.groups = Groups(config.groups, config.pair.stall, pair, means)
     await pair.start()

@@ -7,14 +7,17 @@ bound to usbip-host is not, yet people and clients want to know what it is; so t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
-from appliance.errors import ProtocolError
+from appliance.errors import DeviceFailed, ProtocolError
 from appliance.inventory.model import UsbEndpoint, UsbInterface
 from gadgets.usb.configuration import AlternateSetting, Configuration, parse_configuration
 from gadgets.usb.urb import TransferType
 
 DEVICE_SIZE = 18
 CONFIGURATION_SIZE = 9
+LARGEST = 65536
+"""Bytes of all of them."""
 
 
 def configurations(raw: bytes) -> Iterator[Configuration]:
@@ -63,3 +66,12 @@ def _well_formed(raw: bytes) -> bytes:
     while at < len(raw) and 2 <= raw[at] <= len(raw) - at:
         at += raw[at]
     return raw[:2] + at.to_bytes(2, "little") + raw[4:at]
+
+
+def descriptors_of(syspath: str) -> bytes:
+    """Device and configuration descriptors as sysfs has them."""
+    try:
+        with (Path(syspath) / "descriptors").open("rb") as file:
+            return file.read(LARGEST)
+    except OSError as error:
+        raise DeviceFailed(f"{syspath} is gone: {error.strerror}") from error

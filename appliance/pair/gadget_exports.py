@@ -1,7 +1,7 @@
-"""A group's gadgets: what its node wants done, said to their processes (`appliance.sessions.replication.twin`).
+"""A group's gadgets: what its node wants done, said to their processes (sessions/replication/twin.py).
 
-A backup's processes are copies, started as such. The way of a feed: the backup offers a stream for each gadget,
-the master dials them and passes each to the gadget's process; those speak TLS with each other.
+A backup's processes are copies, started as such. The way of a feed: the backup offers a stream for each
+gadget, the master dials them and passes each to the gadget's process; those speak TLS with each other.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CAUGHT_UP: Final = ("caught_up", "in_sync")
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A session whose client has yet to be found again: its connection's facts and where both streams stand."""
+    """A session whose client has yet to be found again: its connection, and where both streams stand."""
 
     gadget: str
     spec: SessionSpec
@@ -64,7 +64,7 @@ class Gateway(Protocol):
 
 
 class GadgetExports:
-    """`tell`: to the group's runner. `offer`: sends tokens to the sibling, for its `offered`."""
+    """`tell`: to the group's runner. `say`: to the sibling's, which hears it by `heard`."""
 
     def __init__(
         self,
@@ -75,11 +75,11 @@ class GadgetExports:
         streams: Streams,
         keys: Path,
         tell: Callable[[m.Input], None],
-        offer: Callable[[int, Mapping[str, str]], None],
+        say: Callable[[dict[str, Any]], None],
         timed: Callable[[Timeline], None],
     ) -> None:
         self.names, self.gadgets, self.sessions, self.gateway = tuple(names), gadgets, sessions, gateway
-        self.streams, self.keys, self.tell, self.offer, self.timed = streams, keys, tell, offer, timed
+        self.streams, self.keys, self.tell, self.say, self.timed = streams, keys, tell, say, timed
         self._epoch = self._feed = 0
         self._caught_up: set[str] = set()
         self._copying: set[asyncio.Task[None]] = set()
@@ -110,7 +110,8 @@ class GadgetExports:
         await self.gateway.close()
         await asyncio.gather(*(self.gadgets.restart(name, follow=True) for name in self.names))
         take = partial(self._taken, epoch, feed)
-        self.offer(feed, {name: self.streams.offer(name, partial(take, name)) for name in self.names})
+        tokens = {name: self.streams.offer(name, partial(take, name)) for name in self.names}
+        self.say({"offer": feed, "tokens": tokens})
 
     async def promote(self, epoch: int) -> None:
         """Clients are answered when this returns."""
@@ -136,10 +137,14 @@ class GadgetExports:
 
     # The streams
 
-    def offered(self, feed: int, tokens: Mapping[str, str]) -> None:
-        """By the sibling, which follows."""
-        if feed == self._feed:
-            self._spawn(self._copy(self._epoch, feed, tokens))
+    def began(self, spec: SessionSpec) -> None:
+        """A gadget's session is in its log by itself."""
+
+    def heard(self, said: dict[str, Any]) -> None:
+        """From the sibling, which follows."""
+        match said:
+            case {"offer": feed, "tokens": dict(tokens)} if feed == self._feed:
+                self._spawn(self._copy(self._epoch, self._feed, tokens))
 
     def _begin(self, epoch: int, feed: int) -> None:
         self._epoch, self._feed = epoch, feed

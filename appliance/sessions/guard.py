@@ -1,5 +1,5 @@
-"""How a client's connection to a protected address is guarded: by the gate, which lets out nothing that would tell
-the client of more than the backup has.
+"""How a client's connection to a protected address is guarded: by the gate, which lets out nothing that would
+tell the client of more than the backup has.
 
 `{"facts": Facts.to_plain(), "gate": "the path of its socket"}`, in a session's beginning.
 """
