@@ -77,6 +77,8 @@ class Facade:
                 name: modules.state(kernel, name) in (modules.ModuleState.LOADED, modules.ModuleState.BUILTIN)
                 for name in (*modules.EXPORTING, *modules.IMPORTING)
             },
+            "groups": hub.groups.told() if hub.groups else [],
+            "guards": hub.groups.guards() if hub.groups else None,
         }
 
     def metrics(self) -> Collector:

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from appliance.daemon import group_told
 from appliance.daemon.events import Events
 from appliance.daemon.gateway import Gateway
 from appliance.errors import Refused, Timeout, TwinhubError, Unavailable, UsageError
 from appliance.exports.rules import behind
 from appliance.kernel.client import Helper
+from appliance.kernel.spawn import answers
 from appliance.pair import messages as m
 from appliance.pair.device_exports import DeviceExports
 from appliance.pair.gadget_exports import GadgetExports
@@ -25,7 +27,7 @@ from appliance.pair.health import Sibling
 from appliance.pair.hello import Hello
 from appliance.pair.keepalived import FAULT, FIT, Link, instance_of
 from appliance.pair.keeper_messages import Configure
-from appliance.pair.model import Gate, Role, Standing
+from appliance.pair.model import Role, Standing
 from appliance.pair.node import Node
 from appliance.pair.pairing import Pair
 from appliance.pair.runner import Runner, boottime
@@ -48,8 +50,6 @@ Json = dict[str, Any]
 LEADING: Final = (Role.MASTER, Role.YIELDING)
 MOVES: Final = (m.Wish.SWITCHOVER, m.Wish.FAIL_BACK)
 ORDER_SECONDS: Final = 30.0
-TIMELINES: Final = 16
-"""Takeovers that are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Carried:
         assert pair.link
         assert pair.streams
         self.table, self.pair, self.means, self.report = table, pair, means, report
-        self.timelines: list[Timeline] = []
+        self.takeovers = group_told.Takeovers()
         self.standing = known(means.state).get(table.name, Standing())
         self.gateway = Gateway(str(table.address.ip), means.gate, means.helper)
         self.selector = open_selector(table.selector, table.name)
@@ -230,26 +230,15 @@ class Carried:
         self.give(m.PeerLost())
 
     def _timed(self, timeline: Timeline) -> None:
-        self.timelines = [*self.timelines[1 - TIMELINES :], timeline]
+        self.takeovers.add(timeline)
         log.info("group %s: %s", self.table.name, timeline.to_json())
         self.means.events.tell("group.takeover", group=self.table.name, **timeline.to_json())
 
     def told(self) -> Json:
         """For the API."""
-        node = self.runner.node
-        return {
-            "name": self.table.name,
-            "role": node.role.value,
-            "epoch": node.standing.epoch,
-            "owner": node.standing.owner,
-            "address": str(self.table.address),
-            "in_sync": node.role is Role.STANDBY or (node.role is Role.MASTER and node.level),
-            "protected": node.role is Role.STANDBY or (node.role is Role.MASTER and node.gate is Gate.WAIT),
-            "healthy": node.healthy,
-            "unfit": [cause.value for cause in self.watch.health.causes],
-            "silent_targets": list(self.watch.targets.silent),
-            "takeovers": [each.to_json() for each in self.timelines],
-        }
+        ours, link = self.pair.identity.node, self.pair.link
+        theirs = {link.sibling.node: link.sibling.name} if link else {}
+        return group_told.told(self, {ours: self.pair.name, **theirs})
 
 
 class Groups:
@@ -274,6 +263,10 @@ class Groups:
 
     def told(self) -> list[Json]:
         return [each.told() for each in self._carried.values()]
+
+    def guards(self) -> Json:
+        """Whether the root processes answer that groups need besides the helper."""
+        return {"gate": answers(self._means.gate), "keeper": bool(self._vrrp and self._vrrp.is_up)}
 
     async def run(self) -> None:
         """Until cancelled."""

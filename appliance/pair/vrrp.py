@@ -46,6 +46,11 @@ class Vrrp:
         self._news = asyncio.Event()
         self._connection: socket.socket | None = None
 
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a keeper that hears us."""
+        return self._connection is not None
+
     def report(self, group: str, delta: int) -> None:
         """What keepalived adds to the group's priority: FIT, FAULT, or some of it. At first it is FAULT."""
         if self._deltas[group] != delta:
