@@ -87,9 +87,13 @@ class House:
                 self.server.node(disk, "block/sd*")
         self.server.run(f'test -z "$(ls /run/twinhub/sessions)"; {NO_WORKER}')
 
+    def use(self, name: str) -> None:
+        # The stock client fails while a device that it attached before is still being enumerated.
+        self.client.wait_until(f"usbip attach -r server -b {name}")
+
     def attach(self, name: str) -> str:
         """The disk's node at the client."""
-        self.client.run(f"usbip attach -r server -b {name}")
+        self.use(name)
         found = self.client.wait_until(f"readlink -f $(ls /dev/disk/by-id/usb-*_{name.upper()}-0:0)")
         return found.stdout.strip()
 

@@ -38,7 +38,7 @@ def test_a_disk_that_comes_back_in_another_port_is_the_same_export(house: House)
 def test_a_serial_adapter_pulled_out_while_it_is_open_ends_its_reader(house: House) -> None:
     adapter = house.server.plug(SerialAdapter(serial="SERIAL"))
     house.twinhub.wait_available(adapter)
-    house.client.run("usbip attach -r server -b serial")
+    house.use("serial")
     tty = house.client.node("vhci_hcd.0", "tty/ttyUSB*")
     reader = house.client.start("reader", f"exec < {tty}; stty raw -echo; echo open; exec cat")
     reader.wait_for_output("open")
@@ -61,7 +61,7 @@ def test_a_client_that_vanishes_frees_its_devices_within_15_seconds(house: House
     idle = [house.server.plug(Keyboard(serial=f"IDLE-{name.upper()}")) for name in KINDS]
     for name, keyboard in zip(KINDS, idle, strict=True):
         house.twinhub.wait_available(keyboard)
-        house.client.run(f"usbip attach -r server -b idle-{name}")
+        house.use(f"idle-{name}")
     copies = house.copies()
     lab.network.cut("server", "client")
     house.wait_free(*KINDS)
