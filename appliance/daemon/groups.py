@@ -27,7 +27,7 @@ from appliance.pair.health import Sibling
 from appliance.pair.hello import Hello
 from appliance.pair.keepalived import FAULT, FIT, Link, instance_of
 from appliance.pair.keeper_messages import Configure
-from appliance.pair.model import Role, Standing
+from appliance.pair.model import NodeId, Role, Standing
 from appliance.pair.node import Node
 from appliance.pair.pairing import Pair
 from appliance.pair.runner import Runner, boottime
@@ -248,8 +248,9 @@ class Groups:
         self._tables, self._stall, self._pair, self._means = tables, stall, pair, means
         self._carried: dict[str, Carried] = {}
         self._vrrp: Vrrp | None = None
-        self._paired = asyncio.Event()
-        pair.hear("groups", lambda _: None, lambda _: self._paired.set())
+        self._sibling: NodeId | None = None
+        self._another, self._begun = asyncio.Event(), asyncio.Event()
+        pair.hear("groups", lambda _: None, lambda theirs: self._met(theirs.node))
 
     def of(self, export: str, busid: str = "") -> Carried | None:
         return next((each for each in self._carried.values() if each.carries(export, busid)), None)
@@ -269,21 +270,47 @@ class Groups:
         return {"gate": answers(self._means.gate), "keeper": bool(self._vrrp and self._vrrp.is_up)}
 
     async def run(self) -> None:
-        """Until cancelled."""
-        if not self._pair.link:
-            await self._paired.wait()
+        """Until cancelled: with whomever this appliance is paired. Exports are answered meanwhile, too."""
+        if link := self._pair.link:
+            self._met(link.sibling.node)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._talk())
+            carrying: asyncio.Task[None] | None = None
+            while True:
+                await self._another.wait()
+                self._another.clear()
+                if carrying:
+                    carrying.cancel()
+                    await asyncio.wait([carrying])
+                carrying = tasks.create_task(self._carry(), name="groups")
+
+    async def _talk(self) -> None:
+        """With keepalived, from the first sibling on."""
+        await self._begun.wait()
+        assert self._vrrp
+        await self._vrrp.run()
+
+    def _met(self, sibling: NodeId) -> None:
+        if sibling != self._sibling:
+            self._sibling = sibling
+            self._another.set()
+
+    async def _carry(self) -> None:
+        """With this sibling, until cancelled."""
         assert self._pair.link
         host = self._pair.link.sibling.host
         instances = tuple(instance_of(table) for table in self._tables)
         configured = Configure(Link(own_address(host), host), instances, self._stall)
-        self._vrrp = vrrp = Vrrp(configured, self._transition, self._means.keeper)
+        if self._vrrp is None:
+            self._vrrp = Vrrp(configured, self._transition, self._means.keeper)
+            self._begun.set()
+        self._vrrp.configure(configured)
         for table in self._tables:
-            self._carried[table.name] = Carried(table, self._pair, self._means, vrrp.report)
+            self._carried[table.name] = Carried(table, self._pair, self._means, self._vrrp.report)
         if self._pair.link.is_up:
             for carried in self._carried.values():
                 carried.give(m.PeerBack())
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(vrrp.run())
             for carried in self._carried.values():
                 tasks.create_task(carried.run())
 
