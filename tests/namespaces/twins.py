@@ -1,4 +1,4 @@
-"""The pair in namespaces: two appliances with keepalived, a witness, a client; parts of it killed, frozen, cut off.
+"""The pair in namespaces: two appliances with keepalived, a witness, a client; killed, frozen, cut off.
 
 with Twins() as twins, twins.loads() as loads:
     master, backup = twins.pair_up()
@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,13 +18,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from appliance.api.sites import SOCKET_NAME
 from appliance.cli.daemon_client import DaemonClient
-from appliance.daemon.run import SOCKET_NAME
 from appliance.errors import TwinhubError
 from appliance.kernel.spawn import own_place
 from tests.namespaces.appliance import Appliance
 from tests.namespaces.loads import Disk, Echo, Keys
-from tests.namespaces.world import NETWORK, Node, World
+from tests.namespaces.world import NETWORK, World
 
 VIRTUAL: Final = f"{NETWORK}.100"
 KEY: Final = "0123456789abcdef0123456789abcdef"
@@ -65,6 +64,9 @@ targets = ["{client}"]
 every = 0.1
 hold_down = 1.0
 """
+ALONE: Final = ("master", False)
+ANYBODY_PINGS: Final = "echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range"
+"""As systemd sets it."""
 PRIORITIES: Final = {"a": 150, "b": 100}
 
 Json = dict[str, Any]
@@ -99,6 +101,7 @@ class Twins:
 
     def _appliance(self, name: str) -> Appliance:
         node, folder = self.world[name], self.folder / name
+        node.run(ANYBODY_PINGS)
         folder.mkdir()
         (folder / "stick.toml").write_text(STICK)
         (folder / MEDIUM).write_bytes(bytes(MEGABYTES << 20))
@@ -161,6 +164,15 @@ class Twins:
 
         return self.wait_for("a protected pair", in_order)
 
+    def sole(self) -> str | None:
+        """Whoever is master without a backup."""
+        found = (
+            name
+            for name, each in self.groups().items()
+            if each and (each["role"], each["protected"]) == ALONE
+        )
+        return next(found, None)
+
     def becomes_master(self, name: str) -> None:
         self.wait_for(f"{name} as master", lambda: self.group(name).get("role") == "master")
 
@@ -180,9 +192,9 @@ class Twins:
         """The different contents that the disk has on the two."""
         return {(each.folder / MEDIUM).read_bytes() for each in self.appliances.values()}
 
-    def said(self, last: int = 40_000) -> str:
-        """The end of what all of them logged."""
-        return (self.folder / "log").read_bytes()[-last:].decode(errors="replace")
+    def said(self, since: int = 0) -> str:
+        """What all of them logged."""
+        return (self.folder / "log").read_bytes()[since:].decode(errors="replace")
 
     # What happens to it
 
@@ -193,8 +205,11 @@ class Twins:
         self.absent.add(name)
 
     def start(self, name: str) -> None:
-        self.appliances[name].start()
-        self.absent.discard(name)
+        if name == "witness":
+            self._start_witness()
+        else:
+            self.appliances[name].start()
+            self.absent.discard(name)
 
     def freeze(self, name: str) -> None:
         self.world[name].freeze()
@@ -209,6 +224,9 @@ class Twins:
         daemon = self.appliances[name].daemon
         daemon.kill()
         daemon.wait()
+
+    def heal(self) -> None:
+        self.world.heal()
 
     def stop(self, name: str) -> None:
         """As systemd does for good: the daemon ends in order, and then whatever is left."""
@@ -261,7 +279,7 @@ class Loads:
         self.twins.appliances[name].local("keyboard", {"type_text": text})
 
     def go_on(self, patience: float = PATIENCE) -> float:
-        """Until each has brought more, at whoever is master; the longest gap of the disk since the last time."""
+        """Until each has brought more, at whoever is master; the longest gap since the last time."""
         for load in (self.disk, self.echo):
             load.goes_on(20, patience)
         self.keys.caught_up(patience)

@@ -75,7 +75,7 @@ class Node(Namespace):
         stdout: int | IO[bytes] | None = None,
         stderr: int | IO[bytes] | None = None,
     ) -> subprocess.Popen[bytes]:
-        """A program in the background, run from the repository; what it says goes where ours goes, or there."""
+        """A program in the background, run from the repository; it writes where we do, unless told."""
         with self.inside():
             process = subprocess.Popen(command, cwd=ROOT, stdin=stdin, stdout=stdout, stderr=stderr)
         self._processes.append(process)
