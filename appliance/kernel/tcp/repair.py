@@ -16,7 +16,7 @@ from appliance.kernel.tcp.state import Facts, Rebuild, Standpoint
 
 TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ, TCP_REPAIR_OPTIONS, TCP_TIMESTAMP = 19, 20, 21, 22, 24
 TCP_REPAIR_WINDOW = 29
-REPAIR_ON, REPAIR_OFF_SILENTLY = 1, -1
+REPAIR_ON, REPAIR_OFF, REPAIR_OFF_SILENTLY = 1, 0, -1
 NO_QUEUE, RECEIVE_QUEUE, SEND_QUEUE = 0, 1, 2
 MSS, WINDOW_SCALE, SACK_PERMITTED, TIMESTAMPS = 2, 3, 4, 8
 HAS_TIMESTAMPS, HAS_SACK, HAS_WSCALE = 1, 2, 4
@@ -55,7 +55,7 @@ def read_facts(connection: socket.socket) -> Facts:
         )
     finally:
         _set(connection, TCP_REPAIR_QUEUE, NO_QUEUE)
-        _set(connection, TCP_REPAIR, REPAIR_OFF_SILENTLY)
+        _end(connection, REPAIR_OFF_SILENTLY)
 
 
 def clock_of(connection: socket.socket) -> int:
@@ -73,7 +73,6 @@ def build(rebuild: Rebuild, tail: bytes, client: Standpoint | None) -> socket.so
     family = socket.AF_INET6 if ":" in facts.local[0] else socket.AF_INET
     connection = socket.socket(family, socket.SOCK_STREAM)
     try:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         for option in (SO_SNDBUFFORCE, SO_RCVBUFFORCE):
             connection.setsockopt(socket.SOL_SOCKET, option, max(SMALLEST_BUFFER, 2 * len(tail)))
         _set(connection, TCP_REPAIR, REPAIR_ON)
@@ -93,7 +92,7 @@ def build(rebuild: Rebuild, tail: bytes, client: Standpoint | None) -> socket.so
         _set(connection, TCP_REPAIR_QUEUE, NO_QUEUE)
         connection.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR_WINDOW, _window(rebuild, client))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _set(connection, TCP_REPAIR, REPAIR_OFF_SILENTLY if client else 0)
+        _end(connection, REPAIR_OFF_SILENTLY if client else REPAIR_OFF)
         if client:
             connection.sendall(lacking)
     except OSError as error:
@@ -143,6 +142,12 @@ def _position(connection: socket.socket, queue: int) -> int:
 def _place(connection: socket.socket, queue: int, position: int) -> None:
     _set(connection, TCP_REPAIR_QUEUE, queue)
     connection.setsockopt(socket.IPPROTO_TCP, TCP_QUEUE_SEQ, struct.pack("=I", position))
+
+
+def _end(connection: socket.socket, how: int) -> None:
+    """The kernel forgets meanwhile that another may listen at this port, as a daemon started anew wants to."""
+    _set(connection, TCP_REPAIR, how)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
 
 def _set(connection: socket.socket, option: int, value: int) -> None:
