@@ -17,6 +17,10 @@ event    event: kind, time, and what it is about:
          "session.started": session (its id), export, client; "session.ended": these and reason
          "import.refused": export (as asked for), client, message
          "gadget.running": gadget; "gadget.failed": gadget, message; "gadget.removed": gadget
+         "group.takeover": group, and what a takeover has; of a group's node: group, epoch, detail:
+         "group." and its new role; "group.stopped", "group.protected", "group.sole": what its outputs do;
+         "group.healthy", "group.unhealthy" (detail: why); "group.not_in_sync": an order was refused;
+         "group.selector_silent", "group.selector_answers", "group.selector_forgot"
 audit    time, action, target, detail; newest last
 gadget   name, source: "config" | "added" | "for now" (gone with the daemon), pid: int | None,
          problem: why it does not run | None, definition: as `gadgets.definition` writes it,
@@ -29,14 +33,23 @@ told     event: "told", time, gadget, function ("": the device itself), kind, fi
          event: "lost", count: for so many the reader was too slow; the last may be event: "end", reason
 ready    of the catalogue: name, definition
 status   version, uptime, pid, listen: ["address:port"], helper: bool (reachable),
-         counts: {"devices", "exports", "sessions", "rules"}, modules: {module name: loaded}
+         counts: {"devices", "exports", "sessions", "rules"}, modules: {module name: loaded},
+         groups: [group], empty while there is no sibling,
+         guards: {"gate": bool, "keeper": bool} (whether they answer) | None where no [[group]] is configured
 pair     node, name, listen: [address], port: of this appliance;
          sibling: {"node", "name", "host", "port"} | None,
          link: {"up": bool, "since": time | None, "problem": str | None, "software": version | None} | None,
          groups: [group]
-group    name, role, epoch, owner: node | None, address, in_sync: bool, protected: bool, healthy: bool,
-         takeovers: the latest here: {"what", "epoch", "at", "steps_ms": {step: ms}, "kept": [export],
-         "lost": ["export: why"]}
+group    name, role here: "out" | "backup" | "joining" | "standby" | "promoting" | "master" | "yielding",
+         gate: "stop" | "wait" (for the sibling) | "flow", epoch, owner: node | None, owner_name: str | None,
+         address, exports: [name], hub: busid | None, priority, in_sync: bool, protected: bool,
+         healthy: bool, unfit: ["hub" | "errors" | "network"], silent_targets: [target],
+         lease, selector: {"spec", "atomic": bool, "answers": bool,
+         "lease": seconds (0: not heard yet) | None: it has none},
+         takeovers: the latest 16 to here: takeover,
+         counts: since the daemon's start, {"whole", "lossy": takeovers without and with a lost session,
+         "kept", "lost": sessions, "steps": {step: {"count", "seconds": all together}}}
+takeover what, epoch, at: time, steps_ms: {step: since its beginning}, kept: [export], lost: ["export: why"]
 code     code, seconds: how long it holds; name, listen, port: where the other appliance finds this one
 State    "available" | "in use" | "error" | "absent"
 

@@ -17,6 +17,7 @@ from prometheus_client import Metric, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from appliance.api.facade import Appliance, Json
+from appliance.api.group_metrics import of_the_groups
 
 FRESH_SECONDS: Final = 1.0
 """Figures so young are told again: whoever asks in a hurry costs the sessions nothing."""
@@ -75,6 +76,7 @@ class Metrics:
         if self._figures:
             yield from of_the_house(self._figures)
             yield from of_the_sessions(self._figures.sessions)
+            yield from of_the_groups(self._figures.status["groups"])
 
 
 def of_the_house(figures: Figures) -> Iterator[Metric]:
@@ -84,6 +86,8 @@ def of_the_house(figures: Figures) -> Iterator[Metric]:
     yield gauge("build_info", "Which Twinhub this is.", "version", {status["version"]: 1})
     yield number("uptime_seconds", "Seconds since the daemon started.", status["uptime"])
     yield number("helper_up", "Whether the privileged helper answers.", status["helper"])
+    if guards := status["guards"]:
+        yield gauge("guard_up", "Whether the root processes that groups need answer.", "guard", guards)
     yield gauge("module_loaded", "Whether the kernel module is loaded.", "module", status["modules"])
     yield number("devices", "USB devices plugged in, hubs included.", len(figures.devices))
     yield gauge("exports", "Exports, by state.", "state", states)

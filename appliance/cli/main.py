@@ -54,6 +54,7 @@ THEMES: Final[dict[str, dict[str, str]]] = {
     "run": {
         "serve": "run the appliance",
         "status": "how the appliance is",
+        "events": "what happens, as it happens",
         "check-config": "check a configuration file",
     },
     "witness": {

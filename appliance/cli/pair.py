@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser, Namespace
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 from appliance.cli.command import Command, daemon, no_arguments, show
-from appliance.cli.text import duration, table
+from appliance.cli.text import duration, safe, table
 from appliance.errors import UsageError
 
 Json = dict[str, Any]
+
+HEADER: Final = ("GROUP", "ADDRESS", "ROLE HERE", "OWNER", "EPOCH", "IN SYNC", "PROTECTED", "HEALTHY")
 
 
 def pair(args: Namespace) -> None:
@@ -62,21 +65,49 @@ def status_text(told: Json, now: float) -> str:
         state = f"up for {duration(now - link['since'])}, Twinhub {link['software']} there"
     else:
         state = f"down: {link['problem'] or 'it is being made'}"
-    rows = (
+    rows = [
         (
             group["name"],
+            group["address"],
             group["role"],
+            group["owner_name"],
             group["epoch"],
-            "yes" if group["in_sync"] else "no",
-            "yes" if group["protected"] else "no",
+            yes_or_no(group["in_sync"]),
+            yes_or_no(group["protected"]),
+            "yes" if group["healthy"] else f"no: {', '.join(group['unfit']) or 'by order'}",
         )
         for group in told["groups"]
+    ]
+    groups = table(HEADER, rows, "There are no groups.")
+    notes = "".join(
+        f"  {group['name']}: {safe(note)}\n" for group in told["groups"] for note in notes_on(group, now)
     )
-    groups = table(("GROUP", "ROLE HERE", "EPOCH", "IN SYNC", "PROTECTED"), rows, "There are no groups.")
     return (
         f"{us} is paired with {sibling['name']} ({sibling['node']}) at {sibling['host']}\n"
-        f"  link  {state}\n{groups}"
+        f"  link  {state}\n{groups}{notes}"
     )
+
+
+def notes_on(group: Json, now: float) -> Iterator[str]:
+    if not group["selector"]["answers"]:
+        yield f"its selector, {group['selector']['spec']}, does not answer"
+    if group["silent_targets"]:
+        yield f"no answer from {', '.join(group['silent_targets'])}"
+    if group["takeovers"]:
+        yield takeover_text(group["takeovers"][-1], now)
+
+
+def takeover_text(told: Json, now: float) -> str:
+    steps = told["steps_ms"]
+    whole = max(steps.values(), default=0.0)
+    at = ", ".join(f"{step} {ms:.0f}" for step, ms in steps.items())
+    kept, lost = (", ".join(told[name]) or "none" for name in ("kept", "lost"))
+    ago = duration(now - told["at"])
+    return f"came here {ago} ago in {whole:.0f} ms ({at}); sessions kept: {kept}; lost: {lost}"
+
+
+def yes_or_no(is_so: bool) -> str:
+    return "yes" if is_so else "no"
 
 
 def arguments(parser: ArgumentParser) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentParser, Namespace
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from appliance.cli.command import Command, config_file, daemon, no_arguments, show
-from appliance.cli.text import duration, plural
+from appliance.cli.command import Command, config_file, daemon, no_arguments, show, show_line
+from appliance.cli.text import duration, moment, plural, safe
 from appliance.config import Config, load
 
 Json = dict[str, Any]
@@ -26,6 +28,12 @@ def serve(args: Namespace) -> None:
 def status(args: Namespace) -> None:
     told = daemon(args).get("/api/status")
     show(args, told, status_text(told))
+
+
+def events(args: Namespace) -> None:
+    with suppress(KeyboardInterrupt), daemon(args).lines("/api/events") as told:
+        for event in told:
+            show_line(args, event, event_text(event))
 
 
 def check_config(args: Namespace) -> None:
@@ -55,6 +63,15 @@ def status_text(told: Json) -> str:
         f"  helper   {'answers' if told['helper'] else 'does not answer: devices cannot be bound'}\n"
         f"  modules  {loaded}\n"
     )
+
+
+def event_text(event: Json) -> str:
+    about = " ".join(
+        f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in event.items()
+        if key not in ("event", "time") and value not in ("", [])
+    )
+    return safe(f"{moment(event['time'])}  {event['event']}  {about}".rstrip())
 
 
 def config_text(path: Path | None, config: Config) -> str:
@@ -93,6 +110,13 @@ COMMANDS = {
         "twinhub serve --config /etc/twinhub/twinhub.toml",
     ),
     "status": Command(status, no_arguments, "Says how the running appliance is.", "twinhub status --json"),
+    "events": Command(
+        events,
+        no_arguments,
+        "Prints what happens from now on, until Ctrl-C: plugging, sessions, refusals, gadgets, and what the"
+        " groups of a pair do; --json: an object a line.",
+        "twinhub events --json",
+    ),
     "check-config": Command(
         check_config,
         file_argument,

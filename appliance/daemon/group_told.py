@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from appliance.pair.model import Gate, NodeId, Role
@@ -20,25 +21,35 @@ TIMELINES: Final = 16
 """Takeovers that are remembered."""
 
 
+@dataclass(slots=True)
+class Step:
+    """How often it was reached, and how long after the beginnings, all together."""
+
+    count: int = 0
+    seconds: float = 0.0
+
+
 class Takeovers:
     """Those of one group to this appliance: the latest with their timelines, all of them as figures."""
 
     def __init__(self) -> None:
         self.latest: list[Timeline] = []
         self._counts: Counter[str] = Counter()
-        self._steps: Counter[str] = Counter()
+        self._steps: dict[str, Step] = {}
 
     def add(self, timeline: Timeline) -> None:
         self.latest = [*self.latest[1 - TIMELINES :], timeline]
         self._counts["lossy" if timeline.lost else "whole"] += 1
         self._counts["kept"] += len(timeline.kept)
         self._counts["lost"] += len(timeline.lost)
-        self._steps.update({step: round(ms * 1000) for step, ms in timeline.steps.items()})
+        for name, milliseconds in timeline.steps.items():
+            step = self._steps.setdefault(name, Step())
+            step.count += 1
+            step.seconds += milliseconds / 1000
 
     def counts(self) -> Json:
-        """`seconds`: from the beginning to each step, of all of them together."""
         figures = {name: self._counts[name] for name in ("whole", "lossy", "kept", "lost")}
-        return {**figures, "seconds": {step: us / 1e6 for step, us in self._steps.items()}}
+        return {**figures, "steps": {name: asdict(step) for name, step in self._steps.items()}}
 
 
 def told(carried: Carried, names: Mapping[NodeId, str]) -> Json:

@@ -77,8 +77,29 @@ PAIR: Json = {
     "sibling": {"node": "0f1e2d3c4b5a", "name": "cellar", "host": "192.168.7.3", "port": 3242},
     "link": {"up": True, "since": 0.0, "problem": None, "software": "0.1.0"},
     "groups": [
-        {"name": "bench", "role": "master", "epoch": 7, "in_sync": True, "protected": True},
-        {"name": "keys", "role": "backup", "epoch": 3, "in_sync": False, "protected": False},
+        {
+            "name": "bench", "role": "master", "gate": "wait", "epoch": 7, "owner": "a1b2c3d4e5f6",
+            "owner_name": "attic", "address": "192.168.7.100/24", "exports": ["disk", "keyboard"],
+            "hub": None, "priority": 150, "in_sync": True, "protected": True, "healthy": True, "unfit": [],
+            "silent_targets": [], "lease": 2.0,
+            "selector": {"spec": "witness:192.168.7.9", "atomic": True, "answers": True, "lease": 5.0},
+            "takeovers": [{
+                "what": "takeover", "epoch": 6, "at": 3540.0,
+                "steps_ms": {"executed": 6.2, "answering": 41.7}, "kept": ["disk"], "lost": ["keyboard: the client is gone"],
+            }],
+            "counts": {
+                "whole": 2, "lossy": 1, "kept": 3, "lost": 1,
+                "steps": {"answering": {"count": 3, "seconds": 0.2}},
+            },
+        },
+        {
+            "name": "keys", "role": "backup", "gate": "stop", "epoch": 3, "owner": "0f1e2d3c4b5a",
+            "owner_name": "cellar", "address": "192.168.7.101/24", "exports": ["keys"],
+            "hub": None, "priority": 100, "in_sync": False, "protected": False, "healthy": False,
+            "unfit": ["network"], "silent_targets": ["192.168.7.1"], "lease": 2.0,
+            "selector": {"spec": "witness:192.168.7.9", "atomic": True, "answers": False, "lease": 0.0},
+            "takeovers": [], "counts": {"whole": 0, "lossy": 0, "kept": 0, "lost": 0, "steps": {}},
+        },
     ],
 }  # fmt: skip
 
@@ -233,11 +254,16 @@ class FakeAppliance:
         self.asked.append(("unpair",))
         return dict(self.paired["sibling"])
 
+    async def order(self, group: str, wish: str) -> Json:
+        self.asked.append(("order", group, wish))
+        return dict(self.paired["groups"][0])
+
     async def status(self) -> Json:
         return {
             "version": "0.1.0", "uptime": 93_784.0, "pid": 4711, "listen": ["127.0.0.1:3240"], "helper": True,
             "counts": {"devices": 4, "exports": 2, "sessions": 2, "rules": 2},
             "modules": {"usbip-host": True, "vhci-hcd": False},
+            "groups": self.paired["groups"], "guards": {"gate": True, "keeper": False},
         }  # fmt: skip
 
     def metrics(self) -> Metrics:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from aiohttp import ClientSession
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
@@ -54,6 +55,41 @@ async def test_a_session_in_figures_by_export_and_endpoint(figures: ClientSessio
         ("twinhub_urb_latency_seconds", "in", "0x81", "hasp", "0.9"): None,
     }
     assert {sample: samples.get(sample) for sample in expected} == expected
+
+
+async def test_the_groups_of_a_pair_in_figures(figures: ClientSession) -> None:
+    samples = await scrape(figures)
+    expected: dict[tuple[str, ...], float] = {
+        ("twinhub_guard_up", "gate"): 1,
+        ("twinhub_guard_up", "keeper"): 0,
+        ("twinhub_group_role", "bench", "master"): 1,
+        ("twinhub_group_role", "bench", "backup"): 0,
+        ("twinhub_group_role", "keys", "backup"): 1,
+        ("twinhub_group_epoch", "bench"): 7,
+        ("twinhub_group_protected", "bench"): 1,
+        ("twinhub_group_protected", "keys"): 0,
+        ("twinhub_group_healthy", "keys"): 0,
+        ("twinhub_group_selector_up", "keys"): 0,
+        ("twinhub_group_takeovers_total", "bench", "whole"): 2,
+        ("twinhub_group_takeovers_total", "bench", "lossy"): 1,
+        ("twinhub_group_takeover_seconds_count", "bench", "answering"): 3,
+        ("twinhub_group_takeover_seconds_sum", "bench", "answering"): 0.2,
+        ("twinhub_group_sessions_kept_total", "bench"): 3,
+        ("twinhub_group_sessions_lost_total", "bench"): 1,
+    }
+    assert {sample: samples.get(sample) for sample in expected} == expected
+
+
+async def test_an_appliance_without_groups_has_no_figures_of_guards(
+    figures: ClientSession, appliance: FakeAppliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = await appliance.status() | {"groups": [], "guards": None}
+
+    async def alone() -> Json:
+        return status
+
+    monkeypatch.setattr(appliance, "status", alone)
+    assert not [name for name, *_ in await scrape(figures) if name.startswith("twinhub_g")]
 
 
 async def test_kicks_and_refusals_are_counted_by_their_reason(

@@ -263,3 +263,18 @@ def test_serve_runs_the_daemon_where_it_is_told(
     monkeypatch.setattr("appliance.daemon.run.run", served.append)
     assert twinhub("serve").code == 0
     assert [config.paths.runtime for config in served] == [tmp_path]
+
+
+def test_events_are_a_line_each_for_people_and_for_programs(
+    twinhub: Twinhub, appliance: FakeAppliance
+) -> None:
+    takeover = {"event": "group.takeover", "time": 0.0, "group": "bench", "steps_ms": {"executed": 6.2}}
+    for words in ((), ("--json",)):
+        for each in (takeover | {"kept": ["disk"], "lost": []}, None):
+            appliance.happening.put_nowait(each)
+        said = twinhub("events", *words)
+        if words:
+            assert json.loads(said.out) == takeover | {"kept": ["disk"], "lost": []}
+        else:
+            what = 'group.takeover  group=bench steps_ms={"executed": 6.2} kept=["disk"]'
+            assert said.out == f"1970-01-01 00:00:00  {what}\n"

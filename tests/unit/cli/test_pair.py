@@ -23,9 +23,13 @@ The code is for one appliance; three wrong tries end it. HOST is how it reaches 
 STATUS = """\
 attic (a1b2c3d4e5f6) is paired with cellar (0f1e2d3c4b5a) at 192.168.7.3
   link  up for 1 h, Twinhub 0.1.0 there
-GROUP  ROLE HERE  EPOCH  IN SYNC  PROTECTED
-bench  master     7      yes      yes
-keys   backup     3      no       no
+GROUP  ADDRESS           ROLE HERE  OWNER   EPOCH  IN SYNC  PROTECTED  HEALTHY
+bench  192.168.7.100/24  master     attic   7      yes      yes        yes
+keys   192.168.7.101/24  backup     cellar  3      no       no         no: network
+  bench: came here 1 min ago in 42 ms (executed 6, answering 42); \
+sessions kept: disk; lost: keyboard: the client is gone
+  keys: its selector, witness:192.168.7.9, does not answer
+  keys: no answer from 192.168.7.1
 """
 DOWN = """\
 attic (a1b2c3d4e5f6) is paired with cellar (0f1e2d3c4b5a) at 192.168.7.3
@@ -114,3 +118,21 @@ def test_anything_else_is_explained(twinhub: Twinhub, appliance: FakeAppliance) 
     said = twinhub("pair", "192.168.7.3")
     assert said.code == 2
     assert "twinhub pair HOST CODE" in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "wish"),
+    [
+        ("switchover bench", "switchover"),
+        ("failback bench", "fail_back"),
+        ("maintenance bench", "maintenance"),
+        ("maintenance bench --end", "resume"),
+        ("take bench", "take"),
+    ],
+)
+def test_an_order_is_answered_with_what_the_group_is_then(
+    twinhub: Twinhub, appliance: FakeAppliance, words: str, wish: str
+) -> None:
+    said = twinhub(*words.split())
+    assert said.out == "bench: this appliance is master now, epoch 7; its backup is in sync.\n"
+    assert appliance.asked == [("order", "bench", wish)]
