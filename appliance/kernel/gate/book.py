@@ -9,6 +9,7 @@ from appliance.errors import Busy, UsageError
 from appliance.kernel.gate.judge import Connection, Known, Verdict, judge, outdated
 from appliance.kernel.gate.messages import Register
 from appliance.kernel.gate.queue import Hook, Packet
+from appliance.kernel.tcp.probe import HOME_MADE
 from appliance.kernel.tcp.segment import ACK, SYN, Segment, distance, parse, seq
 
 MAX_CONNECTIONS = 4096
@@ -55,7 +56,7 @@ class Book:
         if segment.flags & (SYN | ACK) == SYN | ACK:
             # The client begins anew on the port of an earlier connection, which therefore is over.
             return [*self._drop(connection), (packet.id, True)]
-        if connection in self._refused:
+        if connection in self._refused or packet.mark == HOME_MADE:
             return [(packet.id, True)]
         entry = self._entries.get(connection)
         frozen = segment.source[0] in self._frozen

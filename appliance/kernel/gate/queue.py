@@ -17,7 +17,7 @@ MESSAGE = struct.Struct("=IHHII")
 GENERIC = struct.Struct(">BBH")
 """struct nfgenmsg: family, version, number of the queue."""
 ATTRIBUTE = struct.Struct("=HH")
-PACKET_HEADER, VERDICT_HEADER, PAYLOAD = 1, 2, 10
+PACKET_HEADER, VERDICT_HEADER, FIREWALL_MARK, PAYLOAD = 1, 2, 3, 10
 COMMAND, PARAMETERS, MAX_LENGTH, MASK, FLAGS = 1, 2, 3, 4, 5
 BIND, COPY_PACKET, WHOLE_SEGMENTS = 1, 2, 4
 """The last (NFQA_CFG_F_GSO): what the kernel would only cut for the wire comes in one piece."""
@@ -36,6 +36,7 @@ class Packet:
     id: int
     hook: int
     headers: bytes
+    mark: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def _packet(body: bytes) -> Packet | None:
     if len(header) < 7:
         return None
     number, _, hook = struct.unpack_from(">IHB", header)
-    return Packet(number, hook, payload)
+    return Packet(number, hook, payload, int.from_bytes(found.get(FIREWALL_MARK, b""), "big"))
 
 
 def _attributes(body: bytes, at: int) -> Iterator[tuple[int, bytes]]:

@@ -25,7 +25,9 @@ ASK_AGAIN = (0.01, 0.03, 0.07)
 GIVE_UP = 0.15
 SNAPSHOT = 200
 """The headers of a segment, with all their options."""
-SO_ATTACH_FILTER = 26
+SO_ATTACH_FILTER, SO_MARK = 26, 36
+HOME_MADE = 0x7477696E
+"""The mark of our segments: the gate tells them from what a kernel says of an earlier connection."""
 NEEDS_ROOT = "asking a client where it stands needs CAP_NET_RAW: run the helper as root"
 ETHERTYPE = {socket.AF_INET: 0x0800, socket.AF_INET6: 0x86DD}
 LOAD_BYTE, JUMP_IF_EQUAL, RETURN = 0x30, 0x15, 0x06
@@ -68,6 +70,7 @@ def probe(rebuild: Rebuild) -> Segment:
 def send(segment: Segment, payload: bytes = b"", sack: tuple[tuple[int, int], ...] = ()) -> None:
     """Sends it as if the kernel had; a network that does not take it loses it, as it may any segment."""
     with _raw(family_of(segment.source)) as sender, suppress(ConnectionError, TimeoutError):
+        sender.setsockopt(socket.SOL_SOCKET, SO_MARK, HOME_MADE)
         sender.bind((segment.source[0], 0))
         sender.sendto(make(segment, payload, sack), (segment.target[0], 0))
 

@@ -12,6 +12,8 @@ from appliance.kernel.tcp.segment import Endpoint, Segment, distance, seq
 
 CLOCK_MARGIN_MS = 1000
 """Covers the way of the facts from one appliance to the other."""
+CLOCK_STEP_MS = 2
+"""After what the client has seen; the kernel keeps even numbers only."""
 CLOCK_DRIFT = 1000
 """One part in so many: two clocks that differ by more are broken."""
 CLOCK_LIMIT_MS = 1 << 30
@@ -109,7 +111,7 @@ def standpoint(rebuild: Rebuild, tail: int, answer: Segment) -> Standpoint:
     clock, echo = rebuild.clock, 0
     if clock is not None and answer.timestamps:
         echo, seen = answer.timestamps
-        clock = seq(clock + max(0, distance(clock, seen + CLOCK_MARGIN_MS)))
+        clock = seq(clock + max(0, distance(clock, seen + CLOCK_STEP_MS)))
     return Standpoint(missing, unheard, answer.window << (rebuild.facts.snd_wscale or 0), clock, echo)
 
 

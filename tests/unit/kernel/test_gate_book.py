@@ -12,6 +12,7 @@ from appliance.kernel.gate.book import Book
 from appliance.kernel.gate.judge import Known, Verdict, judge
 from appliance.kernel.gate.messages import Commit, Forget, Freeze, LetGo, Open, Refuse, Register
 from appliance.kernel.gate.queue import Hook, Packet
+from appliance.kernel.tcp.probe import HOME_MADE
 from appliance.kernel.tcp.segment import ACK, FIN, RST, SYN, Segment, seq
 from tests.unit.kernel.test_tcp_segment import packet
 
@@ -38,6 +39,12 @@ class Desk:
     def into(self, segment: Segment) -> list[tuple[int, bool]]:
         self.last += 1
         return self.book.packet(Packet(self.last, Hook.IN, packet(segment)))
+
+
+def test_what_asks_a_client_passes_whatever_is_known_of_an_earlier_time_as_master() -> None:
+    desk = Desk()
+    assert desk.out(leaving(11)) == []
+    assert desk.book.packet(Packet(2, Hook.OUT, packet(leaving(90)), HOME_MADE)) == [(2, True)]
 
 
 @pytest.mark.parametrize(

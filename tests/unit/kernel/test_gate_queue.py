@@ -16,11 +16,13 @@ def attribute(kind: int, value: bytes) -> bytes:
 def told(packet: Packet) -> bytes:
     """As the kernel tells of a packet, with an attribute that nobody asked for."""
     body = struct.pack(">BBH", 2, 0, 7) + attribute(1, struct.pack(">IHB", packet.id, 0x800, packet.hook))
+    body += attribute(3, struct.pack(">I", packet.mark)) if packet.mark else b""
     body += attribute(9, b"hardware") + attribute(10, packet.headers)
     return struct.pack("=IHHII", 16 + len(body), queue.PACKET, 0, 0, 0) + body
 
 
-PACKETS = st.builds(Packet, st.integers(0, 0xFFFFFFFF), st.sampled_from([1, 3]), st.binary(max_size=99))
+NUMBERS = st.integers(0, 0xFFFFFFFF)
+PACKETS = st.builds(Packet, NUMBERS, st.sampled_from([1, 3]), st.binary(max_size=99), NUMBERS)
 
 
 @given(PACKETS)
