@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from appliance.errors import DeviceFailed, TwinhubError
 from appliance.pair import messages as m
-from appliance.pair.gadget_exports import Gateway, Orphan
+from appliance.pair.gadget_exports import Gateway, Orphan, rebuilt
 from appliance.pair.streams import Streams, hand_over
 from appliance.pair.timeline import Timeline
 from appliance.sessions.manager import Sessions
@@ -108,7 +108,7 @@ class DeviceExports:
         timeline.reached("executed")
         found = await asyncio.gather(*(self._device_of(orphan) for orphan in orphans))
         timeline.reached("devices")
-        connections = await self.gateway.rebuild(orphans)
+        connections = await rebuilt(self.gateway, orphans)
         timeline.reached("rebuilt")
         whole = zip(orphans, found, connections, strict=True)
         await asyncio.gather(*(self._go_on(*each, timeline) for each in whole))

@@ -63,6 +63,14 @@ class Gateway(Protocol):
         """This client learns at once that its session is over."""
 
 
+async def rebuilt(gateway: Gateway, orphans: Sequence[Orphan]) -> Sequence[socket.socket | TwinhubError]:
+    """For each its connection, or why there is none; where none can be had, that is why."""
+    try:
+        return await gateway.rebuild(orphans)
+    except TwinhubError as error:
+        return [error] * len(orphans)
+
+
 class GadgetExports:
     """`tell`: to the group's runner. `say`: to the sibling's, which hears it by `heard`."""
 
@@ -120,7 +128,7 @@ class GadgetExports:
         found = await asyncio.gather(*(self._promote_one(name, epoch) for name in self.names))
         orphans = [orphan for one in found for orphan in one]
         timeline.reached("executed")
-        connections = await self.gateway.rebuild(orphans)
+        connections = await rebuilt(self.gateway, orphans)
         timeline.reached("rebuilt")
         work = (self._go_on(*each, timeline) for each in zip(orphans, connections, strict=True))
         await asyncio.gather(*work)
