@@ -145,7 +145,7 @@ def _place(connection: socket.socket, queue: int, position: int) -> None:
 
 
 def _end(connection: socket.socket, how: int) -> None:
-    """The kernel forgets meanwhile that another may listen at this port, as a daemon started anew wants to."""
+    """The kernel has forgotten that another may listen at this port, as a new daemon wants to."""
     _set(connection, TCP_REPAIR, how)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
