@@ -1,4 +1,4 @@
-"""Doctor: asks all the questions of `checks`, and tells the answers."""
+"""Doctor: asks all the questions of `checks`, for groups those of `group_checks`, and tells the answers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from argparse import Namespace
 from appliance.cli.checks import CHECKS, Finding, Level, Machine
 from appliance.cli.command import Command, config_file, no_arguments, show
 from appliance.cli.command import daemon as daemon_of
+from appliance.cli.group_checks import GROUP_CHECKS
 from appliance.cli.text import plural, safe
 from appliance.config import load, parse
 from appliance.errors import ConfigError, TwinhubError
@@ -14,7 +15,8 @@ from appliance.errors import ConfigError, TwinhubError
 
 def doctor(args: Namespace) -> int:
     machine = look(args)
-    findings = {check.__name__: check(machine) for check in CHECKS}
+    checks = (*CHECKS, *(GROUP_CHECKS if machine.config.groups else ()))
+    findings = {check.__name__: check(machine) for check in checks}
     told = [
         {"check": name, "level": found.level, "what": found.what, "advice": found.advice}
         for name, found in findings.items()
@@ -53,8 +55,8 @@ COMMANDS = {
     "doctor": Command(
         doctor,
         no_arguments,
-        "Looks at kernel modules, privileges, directories, ports and rivals, and says what to do. "
-        "It changes nothing. Run it as the user that runs the daemon, or as root.",
+        "Looks at kernel modules, privileges, directories, ports, rivals, at what groups need, and says what "
+        "to do. It changes nothing. Run it as the user that runs the daemon, or as root.",
         "sudo twinhub doctor",
     ),
 }

@@ -85,7 +85,8 @@ PAIR: Json = {
             "selector": {"spec": "witness:192.168.7.9", "atomic": True, "answers": True, "lease": 5.0},
             "takeovers": [{
                 "what": "takeover", "epoch": 6, "at": 3540.0,
-                "steps_ms": {"executed": 6.2, "answering": 41.7}, "kept": ["disk"], "lost": ["keyboard: the client is gone"],
+                "steps_ms": {"executed": 6.2, "answering": 41.7},
+                "kept": ["disk"], "lost": ["keyboard: the client is gone"],
             }],
             "counts": {
                 "whole": 2, "lossy": 1, "kept": 3, "lost": 1,

@@ -119,5 +119,5 @@ async def test_a_scraper_in_a_hurry_gets_the_same_figures(appliance: FakeApplian
 
 def test_a_registry_takes_it_before_anything_is_known(appliance: FakeAppliance) -> None:
     registry = CollectorRegistry()
-    registry.register(Metrics(appliance))  # type: ignore[arg-type]
+    registry.register(Metrics(appliance))
     assert registry.get_sample_value("twinhub_devices") is None
