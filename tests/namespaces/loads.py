@@ -93,7 +93,7 @@ class Load(ABC):
 
     def wait(self, done: Callable[[], bool], patience: float = PATIENCE) -> None:
         deadline = time.monotonic() + patience
-        while not done():
+        while not (self._failure is None and done()):
             if self._failure:
                 raise self._failure
             if time.monotonic() > deadline:

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.namespaces.soak import soak
 from tests.namespaces.twins import Loads, Twins
 
 pytestmark = pytest.mark.timeout(300)
+COUNT, SEED = 50, 1
 
 
 @pytest.fixture(scope="module")
@@ -17,16 +19,20 @@ def pair() -> Iterator[Twins]:
         yield twins
 
 
-@pytest.fixture
-def loads(pair: Twins) -> Iterator[Loads]:
+@pytest.fixture(autouse=True)
+def in_order(pair: Twins) -> Iterator[None]:
+    """What was said meanwhile is shown where a test fails."""
     pair.protected()
     began = pair.log.tell()
-    try:
-        with pair.loads() as loads:
-            yield loads
-    finally:
-        pair.heal()
-        print(pair.said(began))
+    yield
+    pair.heal()
+    print(pair.said(began))
+
+
+@pytest.fixture
+def loads(pair: Twins, in_order: None) -> Iterator[Loads]:
+    with pair.loads() as loads:
+        yield loads
 
 
 def test_everything_on_the_master_is_killed(pair: Twins, loads: Loads) -> None:
@@ -161,11 +167,17 @@ def test_both_are_restarted_one_after_the_other(pair: Twins, loads: Loads) -> No
 
 def test_takeovers_follow_each_other_and_leave_both_disks_equal(pair: Twins) -> None:
     with pair.loads() as loads:
-        for _ in range(4):
+        for number in range(4):
             master, backup = pair.protected()
+            loads.type(master, f"{number}th")
             pair.kill(master)
             pair.becomes_master(backup)
             loads.go_on()
             pair.start(master)
             assert pair.protected() == (backup, master)
     pair.wait_for("equal disks", lambda: len(pair.media()) == 1)
+
+
+def test_many_takeovers_of_all_kinds(pair: Twins) -> None:
+    with pair.loads() as loads:
+        print(soak(pair, loads, COUNT, SEED))

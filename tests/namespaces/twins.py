@@ -279,11 +279,12 @@ class Loads:
         self.twins.appliances[name].local("keyboard", {"type_text": text})
 
     def go_on(self, patience: float = PATIENCE) -> float:
-        """Until each has brought more, at whoever is master; the longest gap since the last time."""
+        """Until each has brought more, at whoever is master; the longest gap since `restart`."""
         for load in (self.disk, self.echo):
             load.goes_on(20, patience)
         self.keys.caught_up(patience)
-        gap = max(self.disk.pulse.longest, self.echo.pulse.longest)
-        self.disk.pulse.restart()
-        self.echo.pulse.restart()
-        return gap
+        return max(self.disk.pulse.longest, self.echo.pulse.longest)
+
+    def restart(self) -> None:
+        for load in (self.disk, self.echo):
+            load.pulse.restart()
