@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from appliance.errors import PeerError, TwinhubError, Unavailable
 from appliance.kernel.client import Helper
-from appliance.kernel.gate.client import GateLine, connection_of
+from appliance.kernel.gate.client import RULES_SECONDS, GateLine, connection_of
 from appliance.kernel.gate.messages import Freeze, Message, Open, Refuse
 from appliance.kernel.tcp.state import Facts, rebuild_of
 from appliance.pair.gadget_exports import Orphan
@@ -71,7 +71,7 @@ class Gateway:
     async def _ask(self, message: Message) -> None:
         """The gate answers within milliseconds, but for a change of the firewall's rules."""
         if self._line is None:
-            self._line = GateLine(self.gate)
+            self._line = GateLine(self.gate, RULES_SECONDS)
         try:
             await asyncio.to_thread(self._line.ask, message)
         except TwinhubError:

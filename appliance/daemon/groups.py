@@ -50,6 +50,7 @@ Json = dict[str, Any]
 LEADING: Final = (Role.MASTER, Role.YIELDING)
 MOVES: Final = (m.Wish.SWITCHOVER, m.Wish.FAIL_BACK)
 ORDER_SECONDS: Final = 30.0
+GATE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ class Carried:
 
     async def run(self) -> None:
         try:
-            await self.gateway.close()
+            await self._close_gate()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.watch.run())
                 tasks.create_task(self.runner.run())
@@ -131,6 +132,15 @@ class Carried:
             await self.exports.close()
             await self.selector.close()
             self.gateway.hang_up()
+
+    async def _close_gate(self) -> None:
+        """As soon as there is one: nothing is carried without."""
+        while True:
+            try:
+                return await self.gateway.close()
+            except TwinhubError as error:
+                log.error("group %s waits for the gate: %s", self.table.name, error)
+                await asyncio.sleep(GATE_SECONDS)
 
     def give(self, given: m.Input) -> None:
         self.runner.give(given)

@@ -16,7 +16,7 @@ from appliance.kernel.client import RemoteHelper
 from appliance.kernel.helper import account
 
 PLACES = Path("/run/twinhub-root")
-GATE_SECONDS = 20.0
+GATE_SECONDS = 60.0
 PR_SET_NO_NEW_PRIVS = 38
 """prctl(2)."""
 
@@ -42,10 +42,10 @@ def spawn_gate(socket_path: Path, user: str) -> Path:
     """The gate's socket; it is started unless it runs. Sessions need it after us, so it outlives us."""
     if not answers(socket_path):
         command = [sys.executable, "-I", "-m", "appliance.kernel.gate", "--allow-user", user]
-        subprocess.Popen([*command, "--socket", str(socket_path)], start_new_session=True)
+        gate = subprocess.Popen([*command, "--socket", str(socket_path)], start_new_session=True)
         deadline = time.monotonic() + GATE_SECONDS
         while not answers(socket_path):
-            if time.monotonic() > deadline:
+            if gate.poll() is not None or time.monotonic() > deadline:
                 raise Unavailable("the gate does not start; what it said is above")
             time.sleep(0.02)
     return socket_path

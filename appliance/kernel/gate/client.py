@@ -12,14 +12,16 @@ from appliance.kernel.gate.messages import DONE, GATE_SOCKET, MAX_MESSAGE, Commi
 from appliance.kernel.tcp.state import Facts
 
 ANSWER_SECONDS = 5.0
+RULES_SECONDS = 30.0
+"""For who has rules changed, which may load modules first."""
 
 
 class GateLine:
     """A connection to the gate, blocking; it answers within a millisecond, but for rules that change."""
 
-    def __init__(self, path: Path = GATE_SOCKET) -> None:
+    def __init__(self, path: Path = GATE_SOCKET, patience: float = ANSWER_SECONDS) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket.settimeout(ANSWER_SECONDS)
+        self._socket.settimeout(patience)
         try:
             self._socket.connect(str(path))
         except OSError as error:
