@@ -22,6 +22,8 @@ from appliance.pair.settings import GroupTable
 
 PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
 QUEUE: Final = ("nfnetlink-queue", "xt-NFQUEUE")
+QUEUES: Final = "proc/net/netfilter/nfnetlink_queue"
+"""There once the first of them is; the second follows it."""
 TCP_REPAIR: Final = 19
 """linux/tcp.h."""
 KEYED: Final = ("witness", "arbiter")
@@ -49,6 +51,8 @@ def programs(machine: Machine) -> Finding:
 def queue(machine: Machine) -> Finding:
     if guards(machine).get("gate"):
         return Finding(Level.OK, "the kernel gives the gate its packets (NFQUEUE)")
+    if machine.kernel.root.joinpath(QUEUES).exists():
+        return Finding(Level.OK, "the kernel has NFQUEUE")
     missing = [name for name in QUEUE if modules.state(machine.kernel, name) is ModuleState.MISSING]
     if missing:
         what = f"found no kernel module {' and no '.join(missing)}: the gate may not be able to judge packets"

@@ -73,6 +73,11 @@ def test_packets_reach_the_gate_if_the_gate_says_so_or_the_kernel_has_the_module
     assert group_checks.queue(machine).level is Level.OK
 
 
+def test_a_kernel_that_tells_of_its_queues_has_them(machine: Machine) -> None:
+    put(machine, "proc/net/netfilter/nfnetlink_queue")
+    assert group_checks.queue(machine).level is Level.OK
+
+
 def test_whether_connections_can_be_rebuilt_is_never_guessed(machine: Machine) -> None:
     assert "TCP_REPAIR" in group_checks.repair(machine).what
 
