@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from typing import Final, Protocol
 
 from appliance.errors import TwinhubError
@@ -158,5 +156,4 @@ class Runner:
                     await exports.thaw()
         except TwinhubError as error:
             log.error("group %s: %s: %s", self.node.group.name, type(output).__name__.lower(), error)
-            with suppress(AttributeError):
-                self.give(m.StreamsLost(self.node.feed))
+            self.give(m.StreamsLost(self.node.feed))
