@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
@@ -49,6 +50,7 @@ Json = dict[str, Any]
 
 LEADING: Final = (Role.MASTER, Role.YIELDING)
 MOVES: Final = (m.Wish.SWITCHOVER, m.Wish.FAIL_BACK)
+WRITING: Final = threading.Lock()
 ORDER_SECONDS: Final = 30.0
 GATE_SECONDS: Final = 1.0
 
@@ -93,6 +95,7 @@ class Carried:
         self.runner = Runner(node, self.selector, self.exports, self)
         self.watch = Watch(table, self, self._judged)
         self._sibling_hears = True
+        self._unwritten = asyncio.Event()
         self._news = asyncio.Event()
         pair.hear(self._subject, self._hear, self._up, self._down)
 
@@ -128,6 +131,7 @@ class Carried:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.watch.run())
                 tasks.create_task(self.runner.run())
+                tasks.create_task(self._write())
         finally:
             await self.exports.close()
             await self.selector.close()
@@ -192,7 +196,17 @@ class Carried:
         standing = self.runner.node.standing
         if standing != self.standing:
             self.standing = standing
-            remember(self.means.state, self.table.name, standing)
+            self._unwritten.set()
+
+    async def _write(self) -> None:
+        """What a disk takes its time for must not hold up a takeover. It is for when the selector forgets."""
+        while True:
+            await self._unwritten.wait()
+            self._unwritten.clear()
+            try:
+                await asyncio.to_thread(remember, self.means.state, self.table.name, self.standing)
+            except (OSError, TwinhubError) as error:
+                log.error("group %s: its standing is not written down: %s", self.table.name, error)
 
     # Health
 
@@ -356,7 +370,7 @@ def known(file: Path) -> dict[str, Standing]:
 
 def remember(file: Path, group: str, standing: Standing) -> None:
     fresh = file.with_suffix(".new")
-    fresh.write_text(
-        json.dumps({**{k: to_plain(v) for k, v in known(file).items()}, group: to_plain(standing)})
-    )
-    fresh.replace(file)
+    with WRITING:
+        everything = {**known(file), group: standing}
+        fresh.write_text(json.dumps({name: to_plain(each) for name, each in everything.items()}))
+        fresh.replace(file)

@@ -12,6 +12,7 @@ import socket
 import struct
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from threading import Thread
 from time import monotonic
 
 from appliance.errors import NotPermitted
@@ -40,7 +41,9 @@ def ask(rebuilds: Sequence[Rebuild]) -> list[Segment | None]:
     answers: list[Segment | None] = [None] * len(rebuilds)
     with ExitStack() as stack:
         families = {family_of(each.facts.local) for each in rebuilds}
-        ears = [stack.enter_context(_listen(family)) for family in families]
+        ears = [_listen(family) for family in families]
+        for ear in ears:
+            stack.callback(Thread(target=ear.close).start)  # the kernel waits for all its processors
         start = monotonic()
         for until in (*ASK_AGAIN, GIVE_UP):
             for each, answer in zip(rebuilds, answers, strict=True):
