@@ -86,7 +86,9 @@ def processes(machine: Machine) -> Finding:
 
 
 def sibling(machine: Machine) -> Finding:
-    if machine.status is not None and not carried(machine):
+    if machine.status is None:
+        return Finding(Level.OK, "whether groups are protected is looked at when the daemon runs")
+    if not carried(machine):
         what = "this appliance has no sibling yet: its groups wait"
         return Finding(Level.WARN, what, "say `twinhub pair` here, and what it prints on the other one")
     bare = [name for name, group in carried(machine).items() if not group["protected"]]
