@@ -5,7 +5,7 @@ STAMP := $(VENV)/.ready
 PYTEST := $(PY) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test parts unit lab check bench soak format clean
+.PHONY: help run test parts unit takeover lab check bench soak format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -13,13 +13,16 @@ help:  ## this list
 run: $(STAMP)  ## serve a software keyboard on loopback: no USB hardware, no root
 	$(VENV)/bin/twinhub serve --config docs/examples/keyboard.toml
 
-test: parts unit lab  ## everything: unit tests, then real kernels in virtual machines
+test: parts unit takeover lab  ## everything: unit tests, a pair in namespaces, real kernels in virtual machines
 
 unit: $(STAMP)  ## the unit tests alone
 	$(PYTEST) tests/unit
 
-lab: parts  ## the tests in virtual machines and in network namespaces alone
-	$(PYTEST) tests/namespaces tests/lab --timeout 600 --numprocesses 2 --dist loadfile -m 'not idle'
+takeover: parts  ## the tests in network namespaces alone: a pair, and whatever can happen to it
+	$(PYTEST) tests/namespaces
+
+lab: parts  ## the tests in virtual machines alone
+	$(PYTEST) tests/lab --timeout 600 --numprocesses 2 --dist loadfile -m 'not idle'
 
 parts: $(STAMP)
 	$(PY) -m tests.lab.setup
@@ -34,8 +37,9 @@ bench: parts  ## measure against named rivals; writes bench/results.json
 	$(PY) -m pip install --quiet --editable '.[dev,bench]'
 	$(PY) -m tests.bench
 
-soak: parts  ## what takes long: a million inputs for every parser, a server under fire, sound without a gap
+soak: parts  ## what takes long: a million inputs for every parser, a thousand takeovers, a server under fire
 	$(PY) -m tests.fuzz
+	$(PY) -m tests.namespaces.soak --count 1000 --seed 1
 	$(PYTEST) tests/lab --timeout 600 -m idle
 
 format: $(STAMP)  ## ruff's formatting and safe fixes

@@ -20,9 +20,9 @@ from tests.lab.machine import ROOT
 
 PACKAGES = (
     "alsa-utils", "busybox-static", "dosfstools", "e2fsprogs", "evtest", "exfatprogs", "fdisk", "fio",
-    "hwdata", "iproute2", "iputils-ping", "keepalived", "kmod", "libaio1", "libxkbcommon0", "nftables",
-    "procps", "psmisc", "qemu-system-x86", "qemu-utils", "sg3-utils", "systemd", "tshark", "udev", "usbip",
-    "usbutils", "util-linux", "xkb-data",
+    "hwdata", "iproute2", "iptables", "iputils-ping", "keepalived", "kmod", "libaio1", "libxkbcommon0",
+    "nftables", "procps", "psmisc", "qemu-system-x86", "qemu-utils", "sg3-utils", "systemd", "tshark", "udev",
+    "usbip", "usbutils", "util-linux", "xkb-data",
 )  # fmt: skip
 
 

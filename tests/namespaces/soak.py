@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.namespaces.twins import Loads, Twins
+from tests.namespaces.twins import Loads, Twins, missing
 from tests.namespaces.world import why_not
 
 
@@ -85,7 +85,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    if reason := why_not():
+    if reason := why_not() or missing():
         print(reason, file=sys.stderr)
         return 1
     with Twins() as twins:

@@ -11,12 +11,7 @@ from tests.namespaces.twins import Loads, Twins
 
 pytestmark = pytest.mark.timeout(300)
 COUNT, SEED = 50, 1
-
-
-@pytest.fixture(scope="module")
-def pair() -> Iterator[Twins]:
-    with Twins() as twins:
-        yield twins
+"""`make soak` does a thousand."""
 
 
 @pytest.fixture(autouse=True)
@@ -178,6 +173,7 @@ def test_takeovers_follow_each_other_and_leave_both_disks_equal(pair: Twins) -> 
     pair.wait_for("equal disks", lambda: len(pair.media()) == 1)
 
 
+@pytest.mark.timeout(900)
 def test_many_takeovers_of_all_kinds(pair: Twins) -> None:
     with pair.loads() as loads:
         print(soak(pair, loads, COUNT, SEED))

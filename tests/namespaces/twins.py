@@ -67,6 +67,8 @@ hold_down = 1.0
 ALONE: Final = ("master", False)
 ANYBODY_PINGS: Final = "echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range"
 """As systemd sets it."""
+NEEDED: Final = ("keepalived", "iptables")
+"""Programs, each of a package of its name."""
 PRIORITIES: Final = {"a": 150, "b": 100}
 
 Json = dict[str, Any]
@@ -265,6 +267,12 @@ class Twins:
 
 
 SWITCHOVER: Final = {"group": GROUP, "wish": "switchover"}
+
+
+def missing() -> str | None:
+    """What there is not here that a pair needs, or None."""
+    absent = [program for program in NEEDED if not shutil.which(program)]
+    return f"a pair needs {', '.join(absent)}: apt-get install {' '.join(absent)}" if absent else None
 
 
 class Loads:
