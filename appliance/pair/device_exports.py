@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from appliance.errors import DeviceFailed, TwinhubError
 from appliance.pair import messages as m
-from appliance.pair.gadget_exports import Gateway, Orphan, rebuilt
+from appliance.pair.gadget_exports import Gateway, Orphan, rebuilt, refused
 from appliance.pair.streams import Streams, hand_over
 from appliance.pair.timeline import Timeline
 from appliance.sessions.manager import Sessions
@@ -120,10 +120,12 @@ class DeviceExports:
     async def demote(self) -> None:
         """Sessions die without a farewell to their clients."""
         self._begin(self._epoch, 0, leads=False)
-        await self.gateway.close()
-        for spec in self._sessions():
-            with suppress(TwinhubError, ProcessLookupError):
-                os.kill(self.sessions.link(spec.id).pid, signal.SIGKILL)
+        try:
+            await self.gateway.close()
+        finally:  # without a gate nothing leaves the address
+            for spec in self._sessions():
+                with suppress(TwinhubError, ProcessLookupError):
+                    os.kill(self.sessions.link(spec.id).pid, signal.SIGKILL)
 
     # The streams
 
@@ -260,7 +262,7 @@ class DeviceExports:
         except TwinhubError as error:
             log.error("session %s of %s ends: %s", session, name, error)
             timeline.lost.append(f"{name}: {error}")
-            await self.gateway.refuse(orphan)
+            await refused(self.gateway, orphan)
             with suppress(TwinhubError):
                 await self.shadows.drop(session, str(error))
         else:

@@ -10,7 +10,8 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from appliance.pair import messages as m
 from appliance.pair.streams import Streams, hand_over
 from appliance.pair.timeline import Timeline
 from appliance.sessions.control import Message
-from appliance.sessions.gadgets import Gadgets
+from appliance.sessions.gadgets import ANSWERING, Gadgets
 from appliance.sessions.manager import Sessions
 from appliance.sessions.state import SessionSpec
 
@@ -71,6 +72,14 @@ async def rebuilt(gateway: Gateway, orphans: Sequence[Orphan]) -> Sequence[socke
         return [error] * len(orphans)
 
 
+async def refused(gateway: Gateway, orphan: Orphan) -> None:
+    """As far as that can be done: the other sessions go on whatever becomes of this one."""
+    try:
+        await gateway.refuse(orphan)
+    except TwinhubError as error:
+        log.warning("the client of session %s is not told: %s", orphan.spec.id, error)
+
+
 class GadgetExports:
     """`tell`: to the group's runner. `say`: to the sibling's, which hears it by `heard`."""
 
@@ -89,6 +98,8 @@ class GadgetExports:
         self.names, self.gadgets, self.sessions, self.gateway = tuple(names), gadgets, sessions, gateway
         self.streams, self.keys, self.tell, self.say, self.timed = streams, keys, tell, say, timed
         self._epoch = self._feed = 0
+        self._is_offered = False
+        """This feed waits for the sibling's offer"""
         self._caught_up: set[str] = set()
         self._copying: set[asyncio.Task[None]] = set()
 
@@ -112,11 +123,12 @@ class GadgetExports:
     async def feed(self, epoch: int, feed: int) -> None:
         """The sibling's offer begins it."""
         self._begin(epoch, feed)
+        self._is_offered = True
 
     async def follow(self, epoch: int, feed: int) -> None:
         self._begin(epoch, feed)
         await self.gateway.close()
-        await asyncio.gather(*(self.gadgets.restart(name, follow=True) for name in self.names))
+        await self._restart()
         take = partial(self._taken, epoch, feed)
         tokens = {name: self.streams.offer(name, partial(take, name)) for name in self.names}
         self.say({"offer": feed, "tokens": tokens})
@@ -138,10 +150,15 @@ class GadgetExports:
         self.timed(timeline)
 
     async def demote(self) -> None:
-        """Their processes die without a farewell to the clients; copies take their places."""
+        """Their processes die without a farewell to the clients; copies take their places.
+
+        They die without a gate, too: nothing leaves the address then.
+        """
         self._begin(self._epoch, 0)
-        await self.gateway.close()
-        await asyncio.gather(*(self.gadgets.restart(name, follow=True) for name in self.names))
+        try:
+            await self.gateway.close()
+        finally:
+            await self._restart()
 
     # The streams
 
@@ -149,23 +166,25 @@ class GadgetExports:
         """A gadget's session is in its log by itself."""
 
     def heard(self, said: dict[str, Any]) -> None:
-        """From the sibling, which follows."""
+        """From the sibling, which follows. A feed begins once."""
         match said:
-            case {"offer": feed, "tokens": dict(tokens)} if feed == self._feed:
+            case {"offer": feed, "tokens": dict(tokens)} if self._is_offered and feed == self._feed:
+                self._is_offered = False
                 self._spawn(self._copy(self._epoch, self._feed, tokens))
 
     def _begin(self, epoch: int, feed: int) -> None:
-        self._epoch, self._feed = epoch, feed
+        self._epoch, self._feed, self._is_offered = epoch, feed, False
         self._caught_up.clear()
         for task in self._copying:
             task.cancel()
 
-    async def _copy(self, epoch: int, feed: int, tokens: Mapping[str, str]) -> None:
+    async def _copy(self, epoch: int, feed: int, tokens: Mapping[str, object]) -> None:
         try:
             for name in self.names:
-                if name not in tokens:
+                token = tokens.get(name)
+                if not isinstance(token, str):
                     raise PeerError(f"the sibling has no gadget {name}; its configuration is another")
-                sock = await self.streams.dial(tokens[name])
+                sock = await self.streams.dial(token)
                 await self._hand(name, "replicate", sock, epoch, feed)
         except TwinhubError as error:
             self._lost(feed, str(error))
@@ -180,9 +199,11 @@ class GadgetExports:
             self._lost(feed, str(error))
 
     async def _hand(self, name: str, op: str, sock: socket.socket, epoch: int, feed: int) -> None:
-        link = self.gadgets.link(name)
-        link.on_twin = partial(self._heard, feed, name)
-        await hand_over(link, op, sock, epoch=epoch, keys=str(self.keys))
+        with sock:
+            link = self.gadgets.link(name)
+            link.on_twin = partial(self._heard, feed, name)
+            link.when_over(lambda over: self._lost(feed, f"{name}: {over.reason}"))
+            await hand_over(link, op, sock, epoch=epoch, keys=str(self.keys))
 
     def _heard(self, feed: int, name: str, state: str, reason: str) -> None:
         if feed != self._feed:
@@ -227,19 +248,23 @@ class GadgetExports:
         except TwinhubError as error:
             log.error("session %s of %s ends: %s", orphan.spec.id, orphan.gadget, error)
             timeline.lost.append(f"{orphan.spec.name}: {error}")
-            await self.gadgets.ask(orphan.gadget, "drop")
-            await self.gateway.refuse(orphan)
+            with suppress(
+                TwinhubError
+            ):  # its process has died, or an earlier one of its kind has been dropped
+                await self.gadgets.ask(orphan.gadget, "drop")
+            await refused(self.gateway, orphan)
         else:
             timeline.kept.append(orphan.spec.name)
 
-    async def _all(self, op: str, patience: float | None = None, **fields: Any) -> None:
-        asked: list[Awaitable[Any]] = [
-            self.gadgets.link(name).ask(op, patience=patience, **fields)
-            if patience
-            else self.gadgets.ask(name, op, **fields)
-            for name in self.names
-        ]
-        await asyncio.gather(*asked)
+    async def _all(self, op: str, patience: float = ANSWERING, **fields: Any) -> None:
+        """All are asked, whatever becomes of one; then the first error is raised."""
+        asked = (self.gadgets.ask(name, op, patience=patience, **fields) for name in self.names)
+        for done in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(done, BaseException):
+                raise done
+
+    async def _restart(self) -> None:
+        await asyncio.gather(*(self.gadgets.restart(name, follow=True) for name in self.names))
 
     async def close(self) -> None:
         for task in (tasks := list(self._copying)):

@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -111,9 +111,11 @@ class Gadgets:
             await link.stop(reason)
             await link.close()
 
-    async def ask(self, name: str, op: str, fds: tuple[int, ...] = (), **fields: Any) -> Any:
+    async def ask(
+        self, name: str, op: str, fds: tuple[int, ...] = (), patience: float = ANSWERING, **fields: Any
+    ) -> Any:
         """Raises DeviceFailed while it does not run."""
-        return await self.link(name).ask(op, fds, ANSWERING, **fields)
+        return await self.link(name).ask(op, fds, patience, **fields)
 
     @asynccontextmanager
     async def events(self, name: str) -> AsyncIterator[AsyncIterator[Message]]:
@@ -152,7 +154,8 @@ class Gadgets:
         kept = self.find(name)
         kept.follow = follow
         if link := await self._let_go(kept):
-            os.kill(link.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(link.pid, signal.SIGKILL)
             await link.over()
         kept.link = None
         kept.tried.clear()

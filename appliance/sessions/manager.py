@@ -113,8 +113,12 @@ class Sessions:
         closed here in any case."""
         path = self.directory / f"{spec.id}.sock"
         with client, listen(path) as listener:
-            await self._gadget(spec, "resume", (listener.fileno(), client.fileno()), gate=str(gate))
-            self.keep(await SessionLink.open(path))
+            try:
+                await self._gadget(spec, "resume", (listener.fileno(), client.fileno()), gate=str(gate))
+                self.keep(await SessionLink.open(path))
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
 
     async def adopt(self) -> list[SessionSpec]:
         """The sessions that an earlier daemon left running are ours from now on."""
