@@ -75,7 +75,8 @@ class Nursery:
         raise ConnectionError("it has ended")
 
     async def close(self) -> None:
-        if self._sock and self._process:
-            self._sock.close()
-            await asyncio.to_thread(self._process.wait)
-        self._sock = self._process = None
+        sock, process = self._sock, self._process
+        self._sock = self._process = None  # before anybody else's turn: who waits here may be cancelled
+        if sock and process:
+            sock.close()
+            await asyncio.to_thread(process.wait)
