@@ -9,7 +9,6 @@ import pytest
 
 from appliance.sessions.nursery_client import Nursery
 
-
 NOTHING = {"definition": {"functions": []}}
 
 
@@ -17,11 +16,9 @@ async def test_a_start_that_was_given_up_twice_does_not_spoil_the_next() -> None
     nursery = Nursery()
     with socket.socket(socket.AF_UNIX) as listener:
         given_up = asyncio.create_task(nursery.start("gadget", NOTHING, (listener,)))
-        while not nursery._process:
-            await asyncio.sleep(0)
         for _ in range(2):
-            given_up.cancel()
             await asyncio.sleep(0)
+            given_up.cancel()
         with pytest.raises(asyncio.CancelledError):
             await given_up
         assert await nursery.start("gadget", NOTHING, (listener,)) > 0
