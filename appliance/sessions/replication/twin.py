@@ -95,6 +95,9 @@ class Twin:
         if not self.running.live:
             sock.close()
             raise Unavailable("this is a copy itself; promote it first")
+        if self.master and self.master.holding:
+            sock.close()
+            raise Busy("outputs wait for another copy; only `sole` lets them go")
         self.end_master()
         master = Master(
             self.running,

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from appliance.errors import Unavailable, describe
+from appliance.errors import Busy, Unavailable, describe
 from appliance.loop import Loop
 from appliance.security.tls import context_of
 from appliance.sessions.control import Message
@@ -54,6 +54,8 @@ class RelayTwin:
     def replicate(self, message: Message, connection: Connection) -> bool:
         (fd,) = connection.take_fds("the socket to the shadow")
         with socket.socket(fileno=fd) as sock:
+            if self.log and self.log.holding:
+                raise Busy("bytes wait for another shadow; only `sole` lets them go")
             self.epoch = newer(message, self.epoch)
             secured = channel(message, server_side=False)
             self.end()

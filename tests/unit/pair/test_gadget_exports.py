@@ -19,6 +19,7 @@ from appliance.pair.timeline import Timeline
 from appliance.sessions.gadgets import Gadgets
 from appliance.sessions.manager import Sessions
 from appliance.sessions.state import SessionSpec
+from gadgets.usb.urb import Speed
 
 
 class Process:
@@ -49,7 +50,10 @@ class Process:
 
 def position(name: str, file: int) -> dict[str, Any]:
     os.write(file, b"tail")
-    spec = SessionSpec(name, name, "gadget", "192.0.2.1:1234", 1.0, 0x10001, "high", gadget=name)
+    spec = SessionSpec(
+        id=name, name=name, kind="gadget", peer="192.0.2.1:1234", started=1.0, devid=0x10001,
+        speed=Speed.HIGH, gadget=name,
+    )  # fmt: skip
     return {"spec": spec.to_json(), "facts": {}, "bytes_in": 1, "bytes_out": 4, "tail": 4}
 
 

@@ -268,3 +268,14 @@ async def test_one_that_runs_does_not_follow_and_an_old_epoch_is_refused(two: Tw
     assert "epoch 4" in await master.until("lost")
     with pytest.raises(TwinhubError, match="epoch 3 is over"):
         await copy.ask("follow", (other.fileno(),), epoch=3)
+
+
+async def test_outputs_that_wait_for_one_copy_are_not_let_go_for_another(two: Two) -> None:
+    master, copy = await two.start("a", follow=False), await two.start("b", follow=True)
+    await two.connect(master, copy)
+    await master.until("caught_up")
+    await master.ask("protect")
+    one, _ = two.pair()
+    with pytest.raises(Busy, match="only `sole`"):
+        await master.ask("replicate", (one.fileno(),), epoch=2)
+    assert (await master.ask("stats"))["twin"]["state"] == "protected"

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from appliance.errors import TwinhubError, Unavailable
+from appliance.errors import Busy, TwinhubError, Unavailable
 from appliance.kernel.gate.messages import DONE, MAX_MESSAGE
 from appliance.kernel.tcp.state import Facts
 from appliance.sessions.link import Link, SessionLink
@@ -318,3 +318,12 @@ async def test_a_session_whose_lease_is_over_moves_nothing_until_there_is_anothe
     await asyncio.to_thread(twins.client.expect_in, number, 64)
     await twins.master.kick("the test is over")
     await twins.shadow.end("stop", "the test is over", "")
+
+
+async def test_bytes_that_wait_for_one_shadow_are_not_let_go_for_another(twins: Twins) -> None:
+    await twins.start()
+    await twins.replicate()
+    here, there = socket.socketpair()
+    with here, there, pytest.raises(Busy, match="only `sole`"):
+        await twins.master.ask("replicate", (here.fileno(),), epoch=2)
+    await twins.works()
