@@ -273,7 +273,6 @@ async def test_one_that_runs_does_not_follow_and_an_old_epoch_is_refused(two: Tw
 async def test_outputs_that_wait_for_one_copy_are_not_let_go_for_another(two: Two) -> None:
     master, copy = await two.start("a", follow=False), await two.start("b", follow=True)
     await two.connect(master, copy)
-    await master.until("caught_up")
     await master.ask("protect")
     one, _ = two.pair()
     with pytest.raises(Busy, match="only `sole`"):
