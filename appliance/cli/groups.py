@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from appliance.cli.command import Command, daemon, show
+from appliance.cli.text import safe
 
 Json = dict[str, Any]
+
+LEADING: Final = ("promoting", "master", "yielding")
 
 
 def order(args: Namespace, wish: str) -> None:
@@ -21,8 +24,11 @@ def maintenance(args: Namespace) -> None:
 
 
 def group_text(told: Json) -> str:
-    guarded = {True: "its backup is in sync", False: "it has no backup in sync"}[told["in_sync"]]
-    return f"{told['name']}: this appliance is {told['role']} now, epoch {told['epoch']}; {guarded}.\n"
+    if told["role"] in LEADING:
+        how = "its backup is in sync" if told["in_sync"] else "its backup is not in sync yet"
+    else:
+        how = f"{told['owner_name']} is its owner" if told["owner"] else "nobody is its owner"
+    return safe(f"{told['name']}: this appliance is {told['role']} now, epoch {told['epoch']}; {how}.") + "\n"
 
 
 def a_group(parser: ArgumentParser) -> None:

@@ -136,3 +136,18 @@ def test_an_order_is_answered_with_what_the_group_is_then(
     said = twinhub(*words.split())
     assert said.out == "bench: this appliance is master now, epoch 7; its backup is in sync.\n"
     assert appliance.asked == [("order", "bench", wish)]
+
+
+@pytest.mark.parametrize(
+    ("change", "how"),
+    [
+        ({"in_sync": False}, "master now, epoch 7; its backup is not in sync yet."),
+        ({"role": "out"}, "out now, epoch 7; attic is its owner."),
+        ({"role": "backup", "owner": None, "owner_name": None}, "backup now, epoch 7; nobody is its owner."),
+    ],
+)
+def test_who_ordered_reads_where_the_group_went(
+    twinhub: Twinhub, appliance: FakeAppliance, change: dict[str, Any], how: str
+) -> None:
+    appliance.paired = PAIR | {"groups": [PAIR["groups"][0] | change]}
+    assert twinhub("maintenance", "bench").out == f"bench: this appliance is {how}\n"
