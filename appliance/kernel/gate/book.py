@@ -29,12 +29,20 @@ class Entry:
     held: deque[tuple[int, Segment]] = field(default_factory=deque)
 
 
+@dataclass(slots=True)
+class Frozen:
+    """An address at which nobody answers yet: what clients said meanwhile, and who is answered again."""
+
+    waiting: deque[tuple[int, Connection]] = field(default_factory=deque)
+    admitted: set[Connection] = field(default_factory=set)
+
+
 class Book:
     """Every registered connection, every guarded address, every packet that waits."""
 
     def __init__(self) -> None:
         self._entries: dict[Connection, Entry] = {}
-        self._frozen: dict[str, deque[int]] = {}
+        self._frozen: dict[str, Frozen] = {}
         self._refused: dict[Connection, None] = {}
 
     def packet(self, packet: Packet) -> list[Ruling]:
@@ -45,11 +53,11 @@ class Book:
         return self._coming(packet, segment) if packet.hook == Hook.IN else self._leaving(packet, segment)
 
     def _coming(self, packet: Packet, segment: Segment) -> list[Ruling]:
-        waiting = self._frozen.get(segment.target[0])
-        if waiting is None or (segment.target, segment.source) in self._refused:
+        frozen, connection = self._frozen.get(segment.target[0]), (segment.target, segment.source)
+        if frozen is None or connection in frozen.admitted or connection in self._refused:
             return [(packet.id, True)]
-        waiting.append(packet.id)
-        return [(waiting.popleft(), False)] if len(waiting) > MAX_HELD_IN else []
+        frozen.waiting.append((packet.id, connection))
+        return [(frozen.waiting.popleft()[0], False)] if len(frozen.waiting) > MAX_HELD_IN else []
 
     def _leaving(self, packet: Packet, segment: Segment) -> list[Ruling]:
         connection = segment.source, segment.target
@@ -102,14 +110,24 @@ class Book:
         return self._drop(connection)
 
     def freeze(self, address: str) -> None:
-        self._frozen.setdefault(address, deque())
+        self._frozen.setdefault(address, Frozen()).admitted.clear()
+
+    def admit(self, entry: Entry) -> list[Ruling]:
+        """A session speaks for this connection: it need not wait until the others at its address are back."""
+        frozen = self._frozen.get(entry.connection[0][0])
+        if frozen is None:
+            return []
+        frozen.admitted.add(entry.connection)
+        passing = [number for number, whose in frozen.waiting if whose == entry.connection]
+        frozen.waiting = deque(each for each in frozen.waiting if each[1] != entry.connection)
+        return [(number, True) for number in passing]
 
     def open(self, address: str) -> list[Ruling]:
         """What clients sent meanwhile goes on."""
-        return [(number, True) for number in self._frozen.pop(address, ())]
+        return [(number, True) for number, _ in self._frozen.pop(address, Frozen()).waiting]
 
     def forget(self, address: str) -> list[Ruling]:
-        rulings = [(number, False) for number in self._frozen.pop(address, ())]
+        rulings = [(number, False) for number, _ in self._frozen.pop(address, Frozen()).waiting]
         for connection in [each for each in self._entries if each[0][0] == address]:
             rulings += self._drop(connection)
         return rulings

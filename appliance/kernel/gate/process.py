@@ -131,7 +131,7 @@ class Gate:
             case Register():
                 entry = self._book.register(message)
                 self._workers[worker.fileno()] = worker, entry
-                self._rule(self._book.commit(entry, message.position))
+                self._rule([*self._book.commit(entry, message.position), *self._book.admit(entry)])
             case LetGo():
                 entry = checked_entry(entry)
                 self._rule(self._book.let_go(entry))

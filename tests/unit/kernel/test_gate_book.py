@@ -112,6 +112,24 @@ def test_what_clients_say_to_a_frozen_address_waits_until_it_is_opened() -> None
     assert desk.into(said) == [(3, True)]
 
 
+def test_a_client_whose_session_is_back_need_not_wait_for_the_others_at_its_address() -> None:
+    desk = Desk()
+    desk.book.freeze(OURS[0])
+    ours, another = Segment(CLIENT, OURS, 1, 1, ACK), Segment(("10.0.0.3", 50000), OURS, 1, 1, ACK)
+    assert [desk.into(each) for each in (ours, another, ours)] == [[], [], []]
+    assert desk.book.admit(desk.entry) == [(1, True), (3, True)]
+    assert desk.into(ours) == [(4, True)]
+    assert desk.book.open(OURS[0]) == [(2, True)]
+
+
+def test_a_client_is_held_again_when_its_address_freezes_again() -> None:
+    desk = Desk()
+    desk.book.freeze(OURS[0])
+    desk.book.admit(desk.entry)
+    desk.book.freeze(OURS[0])
+    assert desk.into(Segment(CLIENT, OURS, 1, 1, ACK)) == []
+
+
 def test_a_refused_client_is_heard_and_may_be_reset_though_its_address_is_frozen() -> None:
     desk = Desk()
     desk.book.freeze(OURS[0])
