@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from tests.bench import gadgets, native, pair, share
+from tests.bench import gadgets, native, pair, share, takeover
 from tests.bench.results import Result, save, table, write_docs
 from tests.lab import Lab
 
@@ -13,6 +13,7 @@ SUITES: dict[str, Callable[[Lab], list[Result]]] = {
     "share": share.measure,
     "gadgets": gadgets.measure,
     "pair": pair.measure,
+    "takeover": lambda _: takeover.measure(),
     "native": lambda _: native.measure(),
 }
 
