@@ -109,8 +109,11 @@ async def serve(
     guards: Guards | None = None,
 ) -> None:
     """`also` runs beside it; when that ends, so does the daemon."""
+    listeners = open_listeners(config)  # first: a second daemon that finds no port must touch no session
     store = Store(config.paths.state / STATE_FILE)
     async with AsyncExitStack() as stack:
+        for listener in listeners:
+            stack.callback(listener.close)
         stack.callback(store.close)
         inventory = await stack.enter_async_context(Inventory())
         hub = Hub(config, helper, inventory, store)
@@ -125,7 +128,6 @@ async def serve(
             sharing = Sharing(hub.pair, store, partial(learn, hub))
             store.watch(sharing.changed_here)
             stack.push_async_callback(sharing.close)
-        listeners = open_listeners(config)
         facade = Facade(hub, [address_text(listener) for listener in listeners])
         server = Server(HubDirectory(hub, facade.figures.refusals), limits(config))
         await stack.enter_async_context(
