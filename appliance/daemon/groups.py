@@ -52,6 +52,7 @@ LEADING: Final = (Role.MASTER, Role.YIELDING)
 MOVES: Final = (m.Wish.SWITCHOVER, m.Wish.FAIL_BACK)
 WRITING: Final = threading.Lock()
 ORDER_SECONDS: Final = 30.0
+HANDING_OVER_SECONDS: Final = 10.0
 GATE_SECONDS: Final = 1.0
 
 
@@ -175,6 +176,17 @@ class Carried:
                 f"group {self.table.name} is {node.role.value} still; the log says what it waits for"
             ) from None
         return self.told()
+
+    async def hand_over(self) -> None:
+        """The daemon ends: a sibling in sync goes on, and what ran here is dead when this returns."""
+        if not (self.leads and group_told.is_in_sync(self.runner.node)):
+            return
+        try:
+            async with asyncio.timeout(HANDING_OVER_SECONDS):
+                await self.order(m.Wish.SWITCHOVER)
+                await self.runner.settled()
+        except (TwinhubError, TimeoutError) as error:
+            log.error("group %s is not handed over: %s", self.table.name, error or "it takes too long")
 
     # Surroundings
 
@@ -341,6 +353,10 @@ class Groups:
     def _transition(self, transition: Transition) -> None:
         if carried := self._carried.get(transition.group):
             carried.give(m.Vrrp(transition.state.value))
+
+    async def hand_over(self) -> None:
+        """Before the daemon ends for good, and as long as `run` runs."""
+        await asyncio.gather(*(each.hand_over() for each in self._carried.values()))
 
     def give_up(self) -> None:
         """The daemon ends for good."""

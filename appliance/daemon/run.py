@@ -138,7 +138,12 @@ async def serve(
         )
         announce(config, facade, port)
         async with stopping(leave) as stop:
-            tasks = [hub.follow(), server.serve_on(listeners), signs_of_life(), stop.wait()]
+            tasks = [
+                hub.follow(),
+                server.serve_on(listeners),
+                signs_of_life(),
+                told_to_stop(hub, stop, leave),
+            ]
             if hub.groups:
                 tasks.append(hub.groups.run())
             await first_of([*tasks, also(hub)] if also else tasks)
@@ -172,9 +177,21 @@ async def begin(hub: Hub) -> None:
     await hub.settle()
 
 
+async def told_to_stop(hub: Hub, stop: asyncio.Event, leave: asyncio.Event) -> None:
+    """Returns when a signal has come, and what the sibling can go on with goes on there."""
+    await stop.wait()
+    if hub.groups and not await is_left(leave):
+        await hub.groups.hand_over()
+
+
+async def is_left(leave: asyncio.Event) -> bool:
+    """Whether the next daemon goes on with what runs."""
+    return leave.is_set() or await asyncio.to_thread(systemd.restart_is_pending)
+
+
 async def end(hub: Hub, leave: asyncio.Event) -> None:
     systemd.notify("STOPPING=1")
-    if leave.is_set() or await asyncio.to_thread(systemd.restart_is_pending):
+    if await is_left(leave):
         log.info("leaving; %d sessions go on", len(hub.sessions.all()))
         await hub.gadgets.processes.close(leave=True)
         await hub.sessions.close(leave=True)

@@ -78,6 +78,7 @@ class Runner:
         try:
             while True:
                 await self._carry_out(await self._todo.get())
+                self._todo.task_done()
         finally:
             if self._timer:
                 self._timer.cancel()
@@ -85,6 +86,10 @@ class Runner:
                 ask.cancel()
             if self._asks:
                 await asyncio.wait(self._asks)
+
+    async def settled(self) -> None:
+        """Returns when all that the node has wanted is done."""
+        await self._todo.join()
 
     def _arm(self) -> None:
         if self._timer:

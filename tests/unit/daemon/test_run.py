@@ -9,11 +9,15 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from appliance.config import Config
-from appliance.daemon.run import serve
+from appliance.daemon import systemd
+from appliance.daemon.hub import Hub
+from appliance.daemon.run import serve, told_to_stop
 from appliance.kernel.client import NoHelper
 from appliance.usbip.client import import_export, list_exports
 from tests.unit.daemon.conftest import configuration
@@ -96,3 +100,32 @@ async def test_told_to_leave_it_leaves_its_sessions_and_the_next_one_takes_them_
             assert sockets(config) == [session]
         assert client.recv(1) == b""
     assert sockets(config) == []
+
+
+class Handed:
+    """Groups that remember that they were handed over."""
+
+    def __init__(self) -> None:
+        self.over = False
+
+    async def hand_over(self) -> None:
+        self.over = True
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_what_the_sibling_can_go_on_with_is_handed_over_unless_the_next_daemon_goes_on(
+    restarts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(systemd, "restart_is_pending", lambda: restarts)
+    groups, stop = Handed(), asyncio.Event()
+    stop.set()
+    await told_to_stop(cast(Hub, SimpleNamespace(groups=groups)), stop, asyncio.Event())
+    assert groups.over is not restarts
+
+
+async def test_told_to_leave_it_hands_nothing_over() -> None:
+    groups, stop, leave = Handed(), asyncio.Event(), asyncio.Event()
+    stop.set()
+    leave.set()
+    await told_to_stop(cast(Hub, SimpleNamespace(groups=groups)), stop, leave)
+    assert not groups.over

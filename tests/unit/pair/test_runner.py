@@ -188,3 +188,15 @@ def test_what_the_exports_fail_of_does_not_end_the_group(fails: str) -> None:
             await stage.until(lambda: stage.exports.done.count("promote") > 1)
 
     asyncio.run(run())
+
+
+def test_it_is_settled_when_all_is_done_that_the_node_wanted() -> None:
+    async def run() -> None:
+        async with running() as stage:
+            await stage.until(lambda: stage.node.role is Role.MASTER)
+            stage.runner.give(m.Order(m.Wish.MAINTENANCE))
+            assert "demote" not in stage.exports.done
+            await stage.runner.settled()
+            assert "demote" in stage.exports.done
+
+    asyncio.run(run())
