@@ -131,6 +131,7 @@ class Carried:
             await self._close_gate()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.watch.run())
+                tasks.create_task(self.gateway.watch())
                 tasks.create_task(self.runner.run())
                 tasks.create_task(self._write())
         finally:

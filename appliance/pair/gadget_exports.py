@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -275,5 +275,5 @@ class GadgetExports:
 
 def orphan_of(name: str, told: Mapping[str, Any], file: int) -> Orphan:
     size = min(int(told["tail"]), MOST_TAIL)
-    spec = SessionSpec.from_json(told["spec"])
+    spec = replace(SessionSpec.from_json(told["spec"]), gadget=name)
     return Orphan(name, spec, told["facts"], told["bytes_in"], told["bytes_out"], os.pread(file, size, 0))

@@ -43,15 +43,25 @@ class Unguarded:
 
 
 class Guarded:
-    """A connection that the gate knows. Without the gate nothing leaves it, so its session is over."""
+    """A connection that the gate knows, the next one too when it was restarted. Without a gate nothing leaves
+    it, so its session is over."""
 
-    def __init__(self, passage: Passage) -> None:
-        self._passage = passage
+    def __init__(self, facts: Facts, position: int, gate: Path) -> None:
+        """As `Passage`, and raises what it does."""
+        self._facts, self._gate = facts, gate
+        self._passage = Passage(facts, position, gate)
 
     def commit(self, position: int) -> None:
         try:
             self._passage.commit(position)
-        except Unavailable as error:
+        except Unavailable:
+            self._renew(position)
+
+    def _renew(self, position: int) -> None:
+        self._passage.close()
+        try:
+            self._passage = Passage(self._facts, position, self._gate)
+        except TwinhubError as error:
             raise Ended(str(error)) from None
 
     def let_go(self) -> None:
@@ -68,4 +78,4 @@ def guard_of(facts: Mapping[str, Any], gate: object, position: int = 0) -> Guard
         return Unguarded()
     if not isinstance(gate, str):
         raise UsageError("a guarded session needs the path of the gate's socket")
-    return Guarded(Passage(Facts.from_plain(facts), position, Path(gate)))
+    return Guarded(Facts.from_plain(facts), position, Path(gate))

@@ -61,7 +61,12 @@ class SessionSpec:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SessionSpec:
-        return cls(**{**data, "descriptors": b64decode(data["descriptors"]), "speed": Speed(data["speed"])})
+        """Raises UsageError for what is none."""
+        try:
+            read = {"descriptors": b64decode(data["descriptors"]), "speed": Speed(data["speed"])}
+            return cls(**{**data, **read, "started": float(data["started"])})
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
+            raise UsageError(f"this describes no session: {error!r}") from None
 
 
 @dataclass(frozen=True, slots=True)
