@@ -130,6 +130,8 @@ class Gate:
                 return
             case Register():
                 entry = self._book.register(message)
+                if self._lag:
+                    self._lag.remove(entry.connection)
                 self._workers[worker.fileno()] = worker, entry
                 self._rule([*self._book.commit(entry, message.position), *self._book.admit(entry)])
             case LetGo():
