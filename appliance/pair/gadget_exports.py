@@ -244,7 +244,8 @@ class GadgetExports:
         try:
             if isinstance(connection, TwinhubError):
                 raise connection
-            await self.sessions.resume(orphan.spec, connection, self.gateway.gate)
+            ask = partial(self.gadgets.ask, orphan.gadget)
+            await self.sessions.resume(orphan.spec, connection, self.gateway.gate, ask)
         except TwinhubError as error:
             log.error("session %s of %s ends: %s", orphan.spec.id, orphan.gadget, error)
             timeline.lost.append(f"{orphan.spec.name}: {error}")

@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -108,13 +108,15 @@ class Sessions:
         finally:
             await gadget.close()
 
-    async def resume(self, spec: SessionSpec, client: socket.socket, gate: Path) -> None:
+    async def resume(
+        self, spec: SessionSpec, client: socket.socket, gate: Path, ask: Callable[..., Awaitable[Any]]
+    ) -> None:
         """A gadget's session that began on the sibling goes on here, on its client's rebuilt socket, which is
-        closed here in any case."""
+        closed here in any case. `ask` asks the gadget's process: on a connection that there is already."""
         path = self.directory / f"{spec.id}.sock"
         with client, listen(path) as listener:
             try:
-                await self._gadget(spec, "resume", (listener.fileno(), client.fileno()), gate=str(gate))
+                await ask("resume", (listener.fileno(), client.fileno()), gate=str(gate))
                 self.keep(await SessionLink.open(path))
             except BaseException:
                 path.unlink(missing_ok=True)

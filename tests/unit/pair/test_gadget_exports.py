@@ -92,7 +92,7 @@ class House:
     async def restart(self, name: str, follow: bool) -> None:
         self.done.append(f"restart {name}")
 
-    async def resume(self, spec: SessionSpec, client: socket.socket, gate: Path) -> None:
+    async def resume(self, spec: SessionSpec, client: socket.socket, gate: Path, ask: object) -> None:
         client.close()
         self.done.append(f"resume {spec.name}")
         if error := self.fails.get(f"resume {spec.name}"):
