@@ -77,6 +77,8 @@ class Knowing:
             case m.PeerLost() | m.PeerBack():
                 self.linked = isinstance(given, m.PeerBack)
                 self.link_time = self.now
+                if not self.linked and not self.level and self.gate is not Gate.STOP:
+                    self.unfeed()  # the answer to one that has yet to begin may be lost with the link
             case m.CaughtUp(feed) if feed == self.feed:
                 self.level = True
             case m.StreamsLost(feed) if feed == self.feed:

@@ -245,3 +245,18 @@ def test_a_standing_out_of_range_is_refused(wrong: dict[str, object]) -> None:
     wire = m.Status("g", "B", 1, 1, Role.BACKUP, Gate.STOP, Standing()).to_wire()
     with pytest.raises(ProtocolError):
         m.Status.from_wire({**wire, "standing": {**wire["standing"], **wrong}})
+
+
+def test_a_feed_that_has_not_begun_when_the_link_is_lost_is_given_anew() -> None:
+    """Else a backup whose answer to it was lost would wait for another for ever."""
+    node = alone()
+    for answer in (m.Tick(0), m.Looked(Standing()), m.Tick(TIMERS.patience), m.Granted(Standing("A", 1))):
+        node.on(answer)
+    node.on(m.Promoted())
+    backup = m.Status("g", "B", 1, 1, Role.BACKUP, Gate.STOP, Standing("A", 1), 0, 100, True, False, False, 0)
+    node.on(m.PeerBack())
+    [first] = [each for each in node.on(m.Heard(backup)) if isinstance(each, m.Feed)]
+    node.on(m.PeerLost())
+    node.on(m.PeerBack())
+    later = node.on(m.Tick(TIMERS.patience + TIMERS.retry))
+    assert [each.feed > first.feed for each in later if isinstance(each, m.Feed)] == [True]
