@@ -25,7 +25,7 @@ ORDERS: Final = 20
 CALM: Final = 200
 """URBs between two takeovers."""
 TRANSFER: Final = 64 << 10
-IN_FLIGHT: Final = 16
+IN_FLIGHT: Final = 4
 """Commands that a disk has at once."""
 MEBIBYTES: Final = 64
 """Written, and read, in each turn; the turns take turns with the rival's."""
