@@ -119,6 +119,8 @@ class HubGrant:
             spec = spec_of(export, self.record, sock)
             carried = hub.group_of(export)
             guard = await carried.gateway.guard(sock) if carried else None
+            if carried and spec.busid:
+                spec = protectable(spec, guard, carried.table.address.ip)
             await hub.sessions.start(spec, sock, guard)
             if carried:
                 carried.exports.began(spec)
@@ -129,6 +131,13 @@ class HubGrant:
             "session.started", session=spec.id, export=spec.name, client=spec.peer, mode=spec.kind
         )
         hub.note("attach", spec.name, f"{spec.peer}, {spec.kind}")
+
+
+def protectable(spec: SessionSpec, guard: object, address: Address) -> SessionSpec:
+    """With a device of a group, by its address: nothing else can go on at the sibling. Unavailable."""
+    if not guard:
+        raise Unavailable(f"{spec.name} moves between two appliances; attach it at {address}")
+    return replace(spec, kind="relayed")
 
 
 def spec_of(export: Export, record: DeviceRecord, sock: socket.socket) -> SessionSpec:

@@ -62,6 +62,8 @@ class DeviceExports:
         self.shadows = Shadows(shadows_at, sessions, self._shadow_told)
         self._epoch = self._feed = 0
         self._leads = self._protects = False
+        self._until: int | None = None
+        """The end of the lease by which sessions are alone, if they are"""
         self._wanted: set[str] = set()
         """Sessions that the sibling shall have shadows of"""
         self._level: set[str] = set()
@@ -74,14 +76,15 @@ class DeviceExports:
     # What the node wants
 
     async def protect(self) -> None:
-        self._protects = True
+        self._protects, self._until = True, None
         await self._all("protect", self._level, PROTECTING)
 
     async def sole(self, until: int) -> None:
-        self._protects = False
+        self._protects, self._until = False, until
         await self._all("sole", until=until)
 
     async def stop(self) -> None:
+        self._until = None
         await self._all("hold")
 
     async def freeze(self) -> None:
@@ -103,6 +106,7 @@ class DeviceExports:
     async def promote(self, epoch: int) -> None:
         """Clients are answered when this returns."""
         timeline = Timeline("takeover", epoch)
+        self._until = None
         self._begin(epoch, 0, leads=True)
         orphans = [each for each in [await self._promote_one(id, epoch) for id in [*self.shadows]] if each]
         timeline.reached("executed")
@@ -130,9 +134,13 @@ class DeviceExports:
     # The streams
 
     def began(self, spec: SessionSpec) -> None:
-        """A new session, on whatever device."""
-        if self._leads and self._feed and spec.kind == "relayed" and self.mine(spec):
+        """A new session, on whatever device. It is held until it is alone by a lease, or has its shadow."""
+        if not self._leads or spec.kind != "relayed" or not self.mine(spec):
+            return
+        if self._feed:
             self._want(spec.id)
+        if self._until is not None:
+            self._spawn(self._all("sole", [spec.id], until=self._until))
 
     def heard(self, said: Json) -> None:
         """From the sibling's."""

@@ -146,6 +146,7 @@ class Worker:
         moving = carrier(self.loop, state, sockets)
         self.session = Session(self.loop, state, listener, moving, connections)
         if isinstance(moving, Relayed) and state.facts:
+            moving.lease = 0  # until it is said whether it is alone or protected
             self.session.conversation.operations |= twin_operations(self.session, moving)
 
     def run(self) -> None:

@@ -9,6 +9,8 @@
 | freeze | | true, when nothing moves and the shadow has everything; ended like `hold` |
 | thaw | | true |
 
+A session begins held.
+
 Everybody is told `{"event": "twin", "state", "reason"}`: "syncing", "caught_up", "protected", "lost", or
 "device_gone": a protected session whose stub hung up waits for the sibling to go on, or to be kicked.
 """

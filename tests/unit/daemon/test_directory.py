@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from appliance.daemon.directory import HubDirectory, HubGrant
+from appliance.daemon.directory import HubDirectory, HubGrant, protectable
 from appliance.errors import Busy, DeviceFailed, NotFound, Refused, Unavailable
 from appliance.kernel.stub import StubStatus
+from appliance.sessions.state import SessionSpec
 from appliance.usbip.server import Address
 from tests.unit.daemon.conftest import HERE, THERE, House
 
@@ -175,3 +176,10 @@ async def test_who_may_not_use_an_export_neither_sees_nor_gets_it(house: House, 
     with pytest.raises(Refused, match="rule config-1"):
         await directory.open(name, HERE)
     assert len(directory.list(THERE)) == 1
+
+
+def test_a_device_that_moves_between_appliances_is_relayed_and_has_one_address() -> None:
+    spec = SessionSpec(id="a", name="disk", kind="direct", peer="10.0.0.2:50000", started=1.0, busid="1-1")
+    assert protectable(spec, {"facts": {}}, HERE).kind == "relayed"
+    with pytest.raises(Unavailable, match=f"attach it at {HERE}"):
+        protectable(spec, None, HERE)

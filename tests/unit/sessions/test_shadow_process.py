@@ -96,7 +96,7 @@ class Twins:
         self.sockets: list[socket.socket] = []
         self.devices: list[FakeDevice] = []
 
-    async def start(self, **changes: object) -> None:
+    async def start(self, *, sole: bool = True, **changes: object) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             client = socket.create_connection(server.getsockname())
             self.server, _ = server.accept()
@@ -109,6 +109,8 @@ class Twins:
                 "session", {**self.spec.to_json(), "guard": guard}, (listener, self.server, self.plug())
             )
         self.master = await first_contact(TwinLink, self.directory / "s1.sock", pid)
+        if sole:
+            await self.master.ask("sole")
         with listen(self.directory / "shadow.sock") as listener:
             pid = await self.nursery.start("shadow", {}, (listener,))
         self.shadow = await first_contact(ShadowLink, self.directory / "shadow.sock", pid)
@@ -155,6 +157,7 @@ class Twins:
             fds = (listener.fileno(), self.server.fileno(), stub.fileno())
             await self.shadow.ask("resume", fds, found=self.there, unsent=unsent, gate=str(self.gate.path))
         self.master = await TwinLink.open(path)
+        await self.master.ask("sole")
 
     async def works(self) -> None:
         """The client reads and writes, off this loop."""
@@ -286,6 +289,7 @@ async def test_the_daemon_has_a_session_go_on_that_was_the_siblings(tmp_path: Pa
     assert position["spec"] == twins.spec.to_json()
     found = Found(5 << 16 | 2, "5-1", Speed.HIGH, twins.spec.descriptors)
     await shadows.resume("s1", twins.server.dup(), found, 0, twins.gate.path)
+    await sessions.link("s1").ask("sole")
     await twins.works()
     assert [session.busid for session in sessions.all()] == ["5-1"]
     assert list(shadows) == []
@@ -326,4 +330,13 @@ async def test_bytes_that_wait_for_one_shadow_are_not_let_go_for_another(twins: 
     here, there = socket.socketpair()
     with here, there, pytest.raises(Busy, match="only `sole`"):
         await twins.master.ask("replicate", (here.fileno(),), epoch=2)
+    await twins.works()
+
+
+async def test_a_session_begins_held_until_its_shadow_has_all_of_it(twins: Twins) -> None:
+    await twins.start(sole=False)
+    twins.client.sock.sendall(submit(900, 0x00, setup=SET_BAUD_RATE))
+    assert (await twins.master.ask("stats"))["endpoints"] == {}
+    await twins.replicate()
+    assert await asyncio.to_thread(receive, twins.client.sock, 48) == answer(900)
     await twins.works()
