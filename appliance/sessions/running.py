@@ -67,6 +67,9 @@ class Log(Protocol):
         """What the device made of the local input."""
 
     def tick(self, now: int) -> None: ...
+    def told(self) -> None:
+        """The companions have heard all; what they put in on that goes to the backup as one piece."""
+
     @property
     def wake_at(self) -> int | None:
         """When it wants `on_time`, monotonic ns."""
@@ -263,6 +266,8 @@ class Running:
                 events = self.device.take_events()
         finally:
             self.acting = False
+            if self.log:
+                self.log.told()
 
     def arm(self) -> None:
         """One alarm for what is due first. A release that has moved on since is armed when the alarm finds it

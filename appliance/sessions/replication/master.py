@@ -104,6 +104,8 @@ class Master:
         self.covered_from = self.seen = 0
         """Positions in the client's stream: where the backup's tail begins; what it was told of last"""
         self.look_at: int | None = None
+        self.together = bytearray()
+        """Records of this turn of the companions"""
         self.holding = False
         """Outputs wait for the backup"""
         self.waiters: list[tuple[int, Waiter]] = []
@@ -130,7 +132,14 @@ class Master:
         self.index += 1
         self.size += len(data)
         self.waiting.append(Entry(self.index, self.size))
-        if self.phase is not Phase.LOST:
+        self.together += data
+        if not self.running.acting:
+            self.told()
+
+    def told(self) -> None:
+        """What the companions said of what they heard is at the backup as one piece, or not at all."""
+        data, self.together = bytes(self.together), bytearray()
+        if data and self.phase is not Phase.LOST:
             self.send(data)
 
     def begin(self, host: Host) -> None:

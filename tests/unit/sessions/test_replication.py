@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from appliance.errors import Unavailable
 from appliance.sessions.replication.master import Phase
-from appliance.sessions.replication.records import HEADER
+from appliance.sessions.replication.records import HEADER, MASTERS, Reader
+from appliance.sessions.replication.records import Local as LocalRecord
 from gadgets.definition import Definition, Part
 from gadgets.serial.line import Received
 from gadgets.usb.inputs import read_input
@@ -240,6 +241,28 @@ def test_what_a_companion_answers_is_executed_by_the_copy_without_one(tmp_path: 
             pair.settle()
         assert pair.master.hear() == expected
         assert pair.follower.in_sync
+
+
+def test_what_a_companion_heard_and_what_it_said_to_it_go_over_as_one_piece(tmp_path: Path) -> None:
+    """Else a master that dies between the two would have heard, and never answered."""
+    table = tmp_path / "table.toml"
+    table.write_text('[[rule]]\nwhen = "(?s)(.+)"\nsend = "\\\\1"\n')
+    modem = replace(SERIAL, functions=(Part("serial", {"connect": f"script:{table}"}),))
+    with paired(modem) as pair:
+        pair.protect()
+        pair.master.attach()
+        urbs = Numbers()
+        pair.master.do(Bytes(urbs.configure() + urbs.submit(0, setup=RAISE_DTR)))
+        pair.settle()
+        pieces: list[bytes] = []
+        pair.log.send = pieces.append
+        pair.master.do(Bytes(urbs.submit(0x01, data=b"word")))
+        received, answered = pieces
+        assert b"word" in received
+        inputs = [
+            record.input for record in Reader(MASTERS).feed(answered) if isinstance(record, LocalRecord)
+        ]
+        assert len(inputs) == 2
 
 
 def test_a_companion_that_starts_at_the_takeover_hears_what_is_under_way(tmp_path: Path) -> None:
