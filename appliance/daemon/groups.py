@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import socket
-import threading
 import time
 from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
@@ -17,6 +15,7 @@ from typing import Any, Final
 from appliance.daemon import group_told
 from appliance.daemon.events import Events
 from appliance.daemon.gateway import Gateway
+from appliance.daemon.standings import known, remember
 from appliance.errors import Refused, Timeout, TwinhubError, Unavailable, UsageError
 from appliance.exports.rules import behind
 from appliance.kernel.client import Helper
@@ -42,7 +41,6 @@ from appliance.pair.watch import Use, Watch
 from appliance.sessions.gadgets import Gadgets
 from appliance.sessions.manager import Sessions
 from appliance.sessions.shadow.plan import Found
-from gadgets.usb.records import from_plain, to_plain
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +48,8 @@ Json = dict[str, Any]
 
 LEADING: Final = (Role.MASTER, Role.YIELDING)
 MOVES: Final = (m.Wish.SWITCHOVER, m.Wish.FAIL_BACK)
-WRITING: Final = threading.Lock()
+SILENCE_SECONDS: Final = 1.5
+"""Without the control link, until what waits for the sibling's acknowledgements does not any longer."""
 ORDER_SECONDS: Final = 30.0
 HANDING_OVER_SECONDS: Final = 10.0
 GATE_SECONDS: Final = 1.0
@@ -98,6 +97,8 @@ class Carried:
         self._sibling_hears = True
         self._unwritten = asyncio.Event()
         self._news = asyncio.Event()
+        self._silence: object | None = None
+        """The link's latest loss, while it lasts"""
         pair.hear(self._subject, self._hear, self._up, self._down)
 
     def _exports(self, streams: Streams) -> GadgetExports | DeviceExports:
@@ -261,10 +262,19 @@ class Carried:
                 self.exports.heard(exports)
 
     def _up(self, _: Hello) -> None:
+        self._silence = None
         self.give(m.PeerBack())
 
     def _down(self, _: str) -> None:
         self.give(m.PeerLost())
+        mark = self._silence = object()
+        asyncio.get_running_loop().call_later(SILENCE_SECONDS, self._give_up_streams, mark)
+
+    def _give_up_streams(self, mark: object) -> None:
+        """A sibling that lost its power hangs up nowhere: outputs would wait for TCP to notice."""
+        node = self.runner.node
+        if mark is self._silence and node.role in LEADING and node.feed:
+            self.give(m.StreamsLost(node.feed))
 
     def _timed(self, timeline: Timeline) -> None:
         self.takeovers.add(timeline)
@@ -374,20 +384,3 @@ def own_address(sibling: str) -> str:
         except OSError as error:
             raise Unavailable(f"there is no way to the sibling at {sibling}: {error.strerror}") from error
         return str(probe.getsockname()[0])
-
-
-def known(file: Path) -> dict[str, Standing]:
-    try:
-        return {name: from_plain(Standing, each) for name, each in json.loads(file.read_text()).items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, AttributeError, TwinhubError) as error:
-        raise Unavailable(f"{file} is damaged ({error}); remove it if the sibling is master") from error
-
-
-def remember(file: Path, group: str, standing: Standing) -> None:
-    fresh = file.with_suffix(".new")
-    with WRITING:
-        everything = {**known(file), group: standing}
-        fresh.write_text(json.dumps({name: to_plain(each) for name, each in everything.items()}))
-        fresh.replace(file)
