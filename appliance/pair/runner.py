@@ -63,8 +63,12 @@ class Runner:
         self._todo: asyncio.Queue[m.Output] = asyncio.Queue()
         self._asks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._ended = False
 
     def give(self, given: m.Input) -> None:
+        """Who has ended wants nothing any more: what is lost when the daemon stops is nobody's failure."""
+        if self._ended:
+            return
         node = self.node
         outputs = [*node.on(m.Tick(boottime())), *node.on(given)]
         for output in outputs:
@@ -80,6 +84,7 @@ class Runner:
                 await self._carry_out(await self._todo.get())
                 self._todo.task_done()
         finally:
+            self._ended = True
             if self._timer:
                 self._timer.cancel()
             for ask in self._asks:

@@ -200,3 +200,19 @@ def test_it_is_settled_when_all_is_done_that_the_node_wanted() -> None:
             assert "demote" in stage.exports.done
 
     asyncio.run(run())
+
+
+def test_who_has_ended_claims_nothing() -> None:
+    """A daemon that stops ends its copies: that must not look as if the master had failed."""
+
+    async def run() -> None:
+        async with running() as stage:
+            await stage.until(lambda: stage.node.role is Role.MASTER)
+        claims = stage.register.claims
+        stage.register.standing = Standing(None, 50)
+        stage.runner.give(m.Looked(stage.register.standing))
+        stage.runner.give(m.Order(m.Wish.TAKE))
+        await asyncio.sleep(0)
+        assert stage.register.claims == claims
+
+    asyncio.run(run())
