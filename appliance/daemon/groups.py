@@ -48,7 +48,7 @@ Json = dict[str, Any]
 
 LEADING: Final = (Role.MASTER, Role.YIELDING)
 MOVES: Final = (m.Wish.SWITCHOVER, m.Wish.FAIL_BACK)
-SILENCE_SECONDS: Final = 1.5
+SILENCE_SECONDS: Final = 1.0
 """Without the control link, until what waits for the sibling's acknowledgements does not any longer."""
 ORDER_SECONDS: Final = 30.0
 HANDING_OVER_SECONDS: Final = 10.0

@@ -30,8 +30,8 @@ DISTRUST: Final = (
 class Pace:
     """`beat`: seconds between two; after `lost` of them without a word the connection is dead."""
 
-    beat: float = 0.05
-    lost: int = 4
+    beat: float = 0.1
+    lost: int = 10
 
 
 class Owner(Protocol):
