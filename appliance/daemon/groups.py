@@ -22,6 +22,7 @@ from appliance.kernel.client import Helper
 from appliance.kernel.spawn import answers
 from appliance.pair import messages as m
 from appliance.pair.device_exports import DeviceExports
+from appliance.pair.feeding import watch_feed
 from appliance.pair.gadget_exports import GadgetExports
 from appliance.pair.health import Sibling
 from appliance.pair.hello import Hello
@@ -134,6 +135,7 @@ class Carried:
                 tasks.create_task(self.watch.run())
                 tasks.create_task(self.gateway.watch())
                 tasks.create_task(self.runner.run())
+                tasks.create_task(watch_feed(self.runner, self.exports))
                 tasks.create_task(self._write())
         finally:
             await self.exports.close()

@@ -133,6 +133,9 @@ class DeviceExports:
 
     # The streams
 
+    async def progress(self) -> object:
+        return sorted(self._wanted), sorted(self._level)
+
     def began(self, spec: SessionSpec) -> None:
         """A new session, on whatever device. It is held until it is alone by a lease, or has its shadow."""
         if not self._leads or spec.kind != "relayed" or not self.mine(spec):

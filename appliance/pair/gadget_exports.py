@@ -162,6 +162,13 @@ class GadgetExports:
 
     # The streams
 
+    async def progress(self) -> object:
+        """How far the copies are; what clients do does not count."""
+        told = (self.gadgets.ask(name, "stats") for name in self.names)
+        done = await asyncio.gather(*told, return_exceptions=True)
+        twins = [each.get("twin") or {} if isinstance(each, dict) else {} for each in done]
+        return self._is_offered, [(twin.get("state"), twin.get("pieces")) for twin in twins]
+
     def began(self, spec: SessionSpec) -> None:
         """A gadget's session is in its log by itself."""
 

@@ -10,7 +10,7 @@ from tests.namespaces.soak import soak
 from tests.namespaces.twins import Loads, Twins
 
 pytestmark = pytest.mark.timeout(300)
-COUNT, SEED = 50, 1
+COUNT, SEED = 10, 1
 """`make soak` does a thousand."""
 
 

@@ -104,6 +104,8 @@ class Master:
         self.covered_from = self.seen = 0
         """Positions in the client's stream: where the backup's tail begins; what it was told of last"""
         self.look_at: int | None = None
+        self.pieces = 0
+        """of media, sent so far"""
         self.together = bytearray()
         """Records of this turn of the companions"""
         self.holding = False
@@ -268,6 +270,7 @@ class Master:
             self.under_way.popleft()
         while self.whole_at is None and len(self.under_way) < PIECES and (piece := self.next_piece()):
             self.append(piece)
+            self.pieces += 1
             self.under_way.append(self.index)
         if self.whole_at is None and not self.under_way:
             self.state(whole=True)

@@ -79,6 +79,7 @@ class Twin:
                 "state": master.phase.value,
                 "index": master.index,
                 "acked": master.acked,
+                "pieces": master.pieces,
             }
         if follower := self.follower:
             return {"role": "backup", "state": follower.state_word, "index": follower.index}

@@ -11,6 +11,7 @@ import pytest
 
 from appliance.errors import Unavailable
 from appliance.pair import messages as m
+from appliance.pair.feeding import watch_feed
 from appliance.pair.model import Gate, Group, NodeId, Role, Standing, Timers
 from appliance.pair.node import Node
 from appliance.pair.runner import Runner, boottime
@@ -214,5 +215,29 @@ def test_who_has_ended_claims_nothing() -> None:
         stage.runner.give(m.Order(m.Wish.TAKE))
         await asyncio.sleep(0)
         assert stage.register.claims == claims
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("comes_on", "lost"), [(True, False), (False, True)])
+def test_a_feed_that_stands_still_is_begun_anew(comes_on: bool, lost: bool) -> None:
+    class Fed:
+        looks = 0
+
+        async def progress(self) -> object:
+            self.looks += 1
+            return self.looks if comes_on else "the same"
+
+    async def run() -> None:
+        stage, fed = Stage(), Fed()
+        stage.node.role, stage.node.feed = Role.MASTER, 7
+        given: list[m.Input] = []
+        stage.runner.give = given.append  # type: ignore[method-assign]
+        watching = asyncio.create_task(watch_feed(stage.runner, fed, 0))
+        while fed.looks < 4:  # noqa: ASYNC110 - one loop, and nothing to wait for
+            await asyncio.sleep(0)
+        watching.cancel()
+        await asyncio.wait([watching])
+        assert (m.StreamsLost(7) in given) is lost
 
     asyncio.run(run())
