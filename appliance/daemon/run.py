@@ -109,11 +109,9 @@ async def serve(
     guards: Guards | None = None,
 ) -> None:
     """`also` runs beside it; when that ends, so does the daemon."""
-    listeners = open_listeners(config)  # first: a second daemon that finds no port must touch no session
+    check_ports(config)
     store = Store(config.paths.state / STATE_FILE)
     async with AsyncExitStack() as stack:
-        for listener in listeners:
-            stack.callback(listener.close)
         stack.callback(store.close)
         inventory = await stack.enter_async_context(Inventory())
         hub = Hub(config, helper, inventory, store)
@@ -124,6 +122,9 @@ async def serve(
             hub.pair = await begin_pair(hub, guards or Guards(GATE_SOCKET, by_unit))
             stack.push_async_callback(hub.pair.close)
         await begin(hub)
+        listeners = open_listeners(config)  # not sooner: who can connect is to be answered
+        for listener in listeners:
+            stack.callback(listener.close)
         if hub.pair:
             sharing = Sharing(hub.pair, store, partial(learn, hub))
             store.watch(sharing.changed_here)
@@ -202,6 +203,19 @@ async def end(hub: Hub, leave: asyncio.Event) -> None:
     await hub.sessions.close(leave=False)
     await hub.give_all_back()
     log.info("stopped; every device is with its own driver")
+
+
+def check_ports(config: Config) -> None:
+    """Before anything is touched: a second daemon finds them taken. Unavailable."""
+    if "LISTEN_PID" in os.environ:
+        return  # systemd has kept ours
+    for host in config.listen.addresses:
+        try:
+            for listener in listen(host, config.listen.port):
+                listener.close()
+        except Unavailable:
+            if host != IPV6_LOOPBACK:
+                raise
 
 
 def open_listeners(config: Config) -> list[socket.socket]:
